@@ -1,0 +1,1 @@
+"""Measure retrieval and answers on data sets with known right answers."""

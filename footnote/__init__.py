@@ -1,0 +1,1 @@
+"""The front door: the `footnote` command and the configuration file."""

@@ -1,0 +1,138 @@
+"""The errors of Footnote, one tree; every message says what, which value and what to do.
+
+FootnoteError
+├── ConfigError             a setting is wrong
+│   └── MissingExtra        an optional dependency is not installed
+├── InvalidRequest          the caller asked for something impossible
+│   ├── InvalidQuery        query text or k out of bounds
+│   └── InvalidFilter       a filter that cannot be read
+│       └── UnknownField    a filter on a field that no document has
+├── NotFound
+│   ├── CollectionNotFound
+│   └── DocumentNotFound
+├── Conflict                the request is fine, the present state forbids it
+│   ├── CollectionExists
+│   ├── EmbedderMismatch    the collection was embedded with another model
+│   └── WriterBusy          another process is writing to the collection
+├── StoreError
+│   ├── StoreUnavailable    cannot be reached now; try again
+│   ├── StoreCorrupt        files are missing or do not hold what they should
+│   └── StoreTooNew         written by a newer Footnote
+├── EmbedderError
+│   └── ModelInvalid        model files are missing or fail their hash
+├── LoadError               a file cannot become a document (ingest)
+│   ├── UnsupportedMedia
+│   ├── EncryptedFile
+│   ├── CorruptFile
+│   └── EmptyDocument
+└── ChatModelError          a chat model failed (generation)
+    └── ChatModelUnavailable
+"""
+
+
+class FootnoteError(Exception):
+    """Base of every error that Footnote raises on purpose; `str()` of it is fit to show to a user."""
+
+
+class ConfigError(FootnoteError):
+    """A setting is wrong."""
+
+
+class MissingExtra(ConfigError):
+    """An optional dependency is not installed."""
+
+
+class InvalidRequest(FootnoteError):
+    """The caller asked for something impossible."""
+
+
+class InvalidQuery(InvalidRequest):
+    """Query text or `k` is out of bounds."""
+
+
+class InvalidFilter(InvalidRequest):
+    """A filter cannot be read."""
+
+
+class UnknownField(InvalidFilter):
+    """A filter names a field that no document of the collection has."""
+
+
+class NotFound(FootnoteError):
+    """Something named does not exist."""
+
+
+class CollectionNotFound(NotFound):
+    """No collection of that name."""
+
+
+class DocumentNotFound(NotFound):
+    """No document of that id (and version) in the collection."""
+
+
+class Conflict(FootnoteError):
+    """The request is fine, but the present state forbids it."""
+
+
+class CollectionExists(Conflict):
+    """A collection of that name is there already."""
+
+
+class EmbedderMismatch(Conflict):
+    """The collection was embedded with another model than the one configured."""
+
+
+class WriterBusy(Conflict):
+    """Another process is writing to the collection."""
+
+
+class StoreError(FootnoteError):
+    """A store could not do its work."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached now; trying again may help."""
+
+
+class StoreCorrupt(StoreError):
+    """Files of the store are missing or do not hold what they should."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer Footnote."""
+
+
+class EmbedderError(FootnoteError):
+    """An embedder could not do its work."""
+
+
+class ModelInvalid(EmbedderError):
+    """Model files are missing, or their hash differs from the manifest's."""
+
+
+class LoadError(FootnoteError):
+    """A file cannot become a document."""
+
+
+class UnsupportedMedia(LoadError):
+    """No loader reads this kind of file."""
+
+
+class EncryptedFile(LoadError):
+    """The file is protected by a password."""
+
+
+class CorruptFile(LoadError):
+    """The file is damaged, or is not what its name says."""
+
+
+class EmptyDocument(LoadError):
+    """The file holds no text."""
+
+
+class ChatModelError(FootnoteError):
+    """A chat model failed or answered nonsense."""
+
+
+class ChatModelUnavailable(ChatModelError):
+    """The chat model cannot be reached now; trying again may help."""

@@ -1,0 +1,209 @@
+"""The records that every layer speaks: documents, chunks, hits, what a collection is made of.
+
+Offsets are in characters (Python `str` indices) of `Document.text`; `end` is exclusive. Pages count from 1.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = str | int | float | bool
+MetadataValue = Scalar | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+"""What a metadata field can hold. A list is filtered by its members (see `filters`)."""
+
+ElementKind = Literal["title", "heading", "paragraph", "list", "table", "code"]
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A structural part of a document: `document.text[start:end]`, its kind, and the headings above it."""
+
+    kind: ElementKind
+    start: int
+    end: int
+    headings: tuple[str, ...] = ()
+    level: int | None = None
+    """Depth of a heading, from 1; None for other kinds."""
+
+
+def text_version(text: str) -> str:
+    """The version of a document: the first 16 hex digits of the SHA-256 of its text in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """A document without its text: what a result or a listing shows of it."""
+
+    doc_id: str
+    version: str
+    source_uri: str
+    title: str
+    media_type: str
+    characters: int
+    page_count: int | None = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it is stored and cited: one canonical text, and what is known of its parts.
+
+    `text` holds no lone surrogates and no NUL. `page_starts[i]` is the offset at which page i+1 begins, ascending,
+    empty when the format has no pages. Elements are ascending and do not overlap.
+    """
+
+    doc_id: str
+    source_uri: str
+    title: str
+    media_type: str
+    text: str
+    elements: tuple[Element, ...] = ()
+    page_starts: tuple[int, ...] = ()
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Derived from the text: the same text is the same version, wherever it came from."""
+        return text_version(self.text)
+
+    @property
+    def info(self) -> DocumentInfo:
+        """The record without its text."""
+        return DocumentInfo(
+            doc_id=self.doc_id,
+            version=self.version,
+            source_uri=self.source_uri,
+            title=self.title,
+            media_type=self.media_type,
+            characters=len(self.text),
+            page_count=len(self.page_starts) or None,
+            metadata=self.metadata,
+        )
+
+    def page_at(self, offset: int) -> int | None:
+        """The page that holds the character at `offset`, from 1; None for a document without pages."""
+        return bisect_right(self.page_starts, offset) or 1 if self.page_starts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a document that is embedded, found and cited as one: `text == document.text[start:end]`."""
+
+    chunk_id: str
+    doc_id: str
+    version: str
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    page: int | None = None
+    headings: tuple[str, ...] = ()
+    context: str = ""
+    """Title and heading path, put before the text for embedding and lexical search only; never quoted."""
+
+    @property
+    def indexed_text(self) -> str:
+        """What the embedder and the lexical index see."""
+        return f"{self.context}\n{self.text}" if self.context else self.text
+
+
+def chunk_id(doc_id: str, ordinal: int) -> str:
+    """The id of a document's chunk number `ordinal`; ids of one document sort in reading order."""
+    return f"{doc_id}:{ordinal:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of one search in one store: higher score is better."""
+
+    chunk_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk with the document it belongs to."""
+
+    chunk: Chunk
+    document: DocumentInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredChunk:
+    """A retrieved chunk: its final score and, by stage name, the scores that led to it."""
+
+    chunk: Chunk
+    document: DocumentInfo
+    score: float
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieval:
+    """What `Retriever.retrieve` returns: the chunks, best first, and what it took to find them."""
+
+    query: str
+    query_vector: NDArray[np.float32]
+    """Shape (dimension,), before any feedback."""
+    chunks: tuple[ScoredChunk, ...]
+    timings: Mapping[str, float]
+    """Seconds by stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderInfo:
+    """What makes two embedders interchangeable; stored in a collection, compared before each query."""
+
+    name: str
+    sha256: str
+    """Of the model file; empty for a service that does not tell."""
+    dimension: int
+    window: int
+    """Most tokens that the model reads, special tokens included."""
+    pooling: Literal["mean", "cls", "service"] = "mean"
+    query_prefix: str = ""
+    document_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection holds at one moment."""
+
+    name: str
+    embedder: EmbedderInfo
+    language: str
+    """Of the lexical analysis: a Snowball stemmer's name, e.g. 'english', or 'none'."""
+    documents: int
+    chunks: int
+    sequence: int
+    """Grows by one with each commit."""
+    fields: tuple[str, ...]
+    """Metadata fields that at least one document has, sorted."""
+
+
+SourceStatus = Literal["ingested", "failed", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """The ledger's line for one source: what it was when last seen and what became of it."""
+
+    source_uri: str
+    status: SourceStatus
+    doc_id: str
+    content_hash: str
+    """SHA-256 of the source's bytes, hex; empty when it could not be read."""
+    fingerprint: str
+    """Of parser, chunker and embedder: when it differs, the source is processed again."""
+    size: int
+    media_type: str = ""
+    chunks: int = 0
+    error: str = ""
+    recorded_at: str = ""
+    """ISO 8601, UTC."""

@@ -1,0 +1,27 @@
+"""Settings of retrieval: where collections live, which embedder, how candidates are fused."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RetrievalSettings(BaseModel):
+    """The `[retrieval]` table of footnote.toml. Every default has its reason and its number in docs/ranking.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: Literal["faiss", "memory"] = Field("faiss", description="Where collections live.")
+    path: Path = Field(Path("footnote-data"), description="Folder of the embedded store.")
+    language: str = Field("english", description="Stemmer for new collections: a Snowball language, or 'none'.")
+
+    embedder: Literal["onnx", "sentence-transformers"] = Field("onnx", description="What turns text into vectors.")
+    model: str = Field("all-MiniLM-L6-v2", description="A shipped or prepared model's name, or a folder.")
+    models_path: Path = Field(
+        Path("footnote-models"), description="Folder of models made by `footnote models prepare`."
+    )
+    device: str = Field("cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1'.")
+    threads: int = Field(0, ge=0, description="Threads of the embedder; 0 takes one per core.")
+    batch_size: int = Field(8, ge=1, le=1024, description="Texts per model call.")
+
+    candidates: int = Field(100, ge=1, le=10_000, description="First-stage depth, of each search.")

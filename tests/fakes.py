@@ -1,0 +1,40 @@
+"""Fakes that behave: small, deterministic stand-ins that keep the promises of the ports."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.ports import Vectors
+from retrieval.records import EmbedderInfo
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class WordTokenizer:
+    """One token per word or punctuation mark."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in _WORD.finditer(text)]
+
+
+class FakeEmbedder:
+    """Hashed bag of words: texts that share words are near each other, equal texts are equal. No model, no files."""
+
+    def __init__(self, dimension: int = 64, window: int = 256, name: str = "fake") -> None:
+        self.info = EmbedderInfo(name=name, sha256="0" * 64, dimension=dimension, window=window)
+        self.tokenizer = WordTokenizer()
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_documents(texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.info.dimension), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in _WORD.findall(text.lower()):
+                code = zlib.crc32(word.encode("utf-8"))
+                row[code % self.info.dimension] += 1.0 if code & 1 << 20 else -1.0
+            row[0] += 1e-3  # so that no text has a zero vector
+            row /= np.linalg.norm(row)
+        return vectors
