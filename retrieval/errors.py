@@ -9,7 +9,8 @@ FootnoteError
 │       └── UnknownField    a filter on a field that no document has
 ├── NotFound
 │   ├── CollectionNotFound
-│   └── DocumentNotFound
+│   ├── DocumentNotFound
+│   └── SourceNotFound      a file or folder to ingest
 ├── Conflict                the request is fine, the present state forbids it
 │   ├── CollectionExists
 │   ├── EmbedderMismatch    the collection was embedded with another model
@@ -68,6 +69,10 @@ class CollectionNotFound(NotFound):
 
 class DocumentNotFound(NotFound):
     """No document of that id (and version) in the collection."""
+
+
+class SourceNotFound(NotFound):
+    """No file or folder at the path given."""
 
 
 class Conflict(FootnoteError):

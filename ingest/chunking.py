@@ -1,0 +1,201 @@
+"""Document to chunks, pure: parts that belong together, no longer than the embedder's window.
+
+The chunks of a document are those of least total cost, found by dynamic programming over the atoms of
+`ingest.atoms`, in linear time. A chunk costs the square of the share of it that is empty, which fills chunks and
+spreads what is left over evenly; a cut costs by where it falls (between elements nothing, within a sentence much);
+and a heading inside a chunk costs, more for a sibling section than for a subsection and most for a section of the
+level above. So small sections share a chunk, and a chunk that is big enough ends where its section does.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from ingest.atoms import CUT_HEADING, Atom, atoms
+from ingest.settings import ChunkingSettings
+from retrieval.errors import ConfigError
+from retrieval.ports import Tokenizer
+from retrieval.records import Chunk, Document, chunk_id
+
+VERSION = 1
+
+SPECIAL_TOKENS = 2
+"""What the model adds around a text, e.g. [CLS] and [SEP]."""
+
+MIN_WINDOW = 16
+
+# What a heading inside a chunk costs, against the gain of a fuller chunk.
+CROSS_SUBSECTION = 0.25
+CROSS_SIBLING = 0.5
+CROSS_ABOVE = 0.8
+
+NO_WORDS = 3.0
+"""Cost of a chunk without a letter or digit: it is of no use to a search."""
+
+LOOKBACK = 64
+"""Atoms that a chunk is made of at most."""
+
+
+def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: ChunkingSettings) -> list[Chunk]:
+    """The chunks of `document`, in reading order.
+
+    `window` is the number of tokens that the embedder reads, special tokens included: context and text of each chunk
+    fit in it. Every character that is no white space is in a chunk; without overlap, in one only. Raises ConfigError
+    when `window` is too small to hold anything.
+    """
+    if window < MIN_WINDOW:
+        raise ConfigError(f"the embedder's window of {window!r} tokens is too small; at least {MIN_WINDOW} are needed")
+    context_limit = min(settings.context_tokens, window // 4)
+    limit = min(settings.chunk_tokens, window - SPECIAL_TOKENS - context_limit)
+    overlap = min(settings.overlap_tokens, limit // 2)
+    pieces = atoms(document, tokenizer, limit=limit - overlap)
+    contexts = _Contexts(document, tokenizer, context_limit)
+    chunks: list[Chunk] = []
+    version = document.version
+    for first, last in _pack(pieces, limit - overlap):
+        members = pieces[first:last]
+        headings = _common_path(members)
+        context = contexts.of(headings, members)
+        start = pieces[_overlap_from(pieces, first, overlap)].start
+        for piece_start, piece_end in _fitted(document.text, start, members, context, tokenizer, window):
+            chunks.append(
+                Chunk(
+                    chunk_id=chunk_id(document.doc_id, len(chunks)),
+                    doc_id=document.doc_id,
+                    version=version,
+                    ordinal=len(chunks),
+                    start=piece_start,
+                    end=piece_end,
+                    text=document.text[piece_start:piece_end],
+                    page=document.page_at(piece_start),
+                    headings=headings,
+                    context=context,
+                )
+            )
+    return chunks
+
+
+def fingerprint(settings: ChunkingSettings, window: int) -> str:
+    """Names everything that the chunks depend on but the document and the tokenizer; for the ledger."""
+    sizes = (settings.chunk_tokens, settings.context_tokens, settings.overlap_tokens, window)
+    return f"chunking/{VERSION}:" + ".".join(map(str, sizes))
+
+
+def _pack(pieces: Sequence[Atom], limit: int) -> list[tuple[int, int]]:
+    """Ranges of atoms, one per chunk, of least total cost."""
+    tokens = [0, *accumulate(piece.tokens for piece in pieces)]
+    words = [0, *accumulate(piece.words for piece in pieces)]
+    crossing = [0.0, *accumulate(_crossing(pieces))]
+    best = [0.0] + [float("inf")] * len(pieces)
+    origin = [0] * (len(pieces) + 1)
+    for end in range(1, len(pieces) + 1):
+        cut = pieces[end - 1].cut if end < len(pieces) else 0.0
+        for start in range(end - 1, max(-1, end - 1 - LOOKBACK), -1):
+            size = tokens[end] - tokens[start]
+            if size > limit and start < end - 1:
+                break
+            empty = 1.0 - size / limit
+            # A heading at the very start of a chunk is not inside it.
+            cost = best[start] + empty * empty + cut + crossing[end] - crossing[start + 1]
+            if words[end] == words[start]:
+                cost += NO_WORDS
+            if cost < best[end]:
+                best[end], origin[end] = cost, start
+    ranges = []
+    end = len(pieces)
+    while end:
+        ranges.append((origin[end], end))
+        end = origin[end]
+    return ranges[::-1]
+
+
+def _crossing(pieces: Sequence[Atom]) -> Iterator[float]:
+    """For each atom, what it costs to have it inside a chunk but not at its start."""
+    level, after_heading = 0, False
+    for piece in pieces:
+        found = (piece.element.level or 1) if piece.is_heading else None
+        if found is None or after_heading:
+            yield 0.0
+        elif found > level:
+            yield CROSS_SUBSECTION
+        else:
+            yield CROSS_SIBLING if found == level else CROSS_ABOVE
+        level = found if found is not None else level
+        after_heading = found is not None
+
+
+def _common_path(members: Sequence[Atom]) -> tuple[str, ...]:
+    """The headings that all text of a chunk stands under, those in the chunk itself included."""
+    paths = [m.element.headings for m in members if not m.is_heading] or [m.element.headings for m in members]
+    common = paths[0]
+    for path in paths[1:]:
+        same = 0
+        while same < min(len(common), len(path)) and common[same] == path[same]:
+            same += 1
+        common = common[:same]
+    return common
+
+
+class _Contexts:
+    """Title and heading path as one line of limited length; each is made once."""
+
+    def __init__(self, document: Document, tokenizer: Tokenizer, limit: int) -> None:
+        self._title = document.title
+        self._text = document.text
+        self._tokenizer = tokenizer
+        self._limit = limit
+        self._made: dict[tuple[str, ...], str] = {}
+
+    def of(self, headings: tuple[str, ...], members: Sequence[Atom]) -> str:
+        """What stands above the chunk; headings that are in its own text are left out."""
+        inside = {self._text[m.start : m.end] for m in members if m.is_heading}
+        path = dict.fromkeys(part for part in (self._title, *headings) if part and part not in inside)
+        key = tuple(path)
+        if key not in self._made:
+            self._made[key] = self._fit(key)
+        return self._made[key]
+
+    def _fit(self, path: tuple[str, ...]) -> str:
+        # The ends of the path tell most: the document and the section. What is between goes first.
+        for inner in (path[1:], path[-2:], path[-1:]):
+            context = " > ".join(dict.fromkeys((*path[:1], *inner)))
+            spans = self._tokenizer.offsets(context)
+            if len(spans) <= self._limit:
+                return context
+        return context[: spans[self._limit - 1][1]].rstrip() if self._limit else ""
+
+
+def _overlap_from(pieces: Sequence[Atom], first: int, overlap: int) -> int:
+    """The atom that a chunk begins with when it repeats up to `overlap` tokens of the one before."""
+    start, tokens = first, 0
+    while start and tokens + pieces[start - 1].tokens <= overlap and pieces[start - 1].cut != CUT_HEADING:
+        start -= 1
+        tokens += pieces[start].tokens
+    return start
+
+
+def _fitted(
+    text: str, start: int, members: Sequence[Atom], context: str, tokenizer: Tokenizer, window: int
+) -> Iterator[tuple[int, int]]:
+    """The span of a chunk; halves of it where the tokenizer makes more of the whole than of its parts."""
+    end = members[-1].end
+    tokens = sum(member.tokens for member in members)
+    guessed = any(member.split_word for member in members)
+    if not guessed and tokens <= (window - SPECIAL_TOKENS) * 0.75:
+        yield start, end  # far from the limit: nothing to check
+        return
+    pending = [(start, end)]
+    while pending:
+        start, end = pending.pop()
+        whole = f"{context}\n{text[start:end]}" if context else text[start:end]
+        if end - start == 1 or len(tokenizer.offsets(whole)) <= window - SPECIAL_TOKENS:
+            yield start, end
+            continue
+        middle = _middle(text, start, end)
+        left_end, right_start = start + len(text[start:middle].rstrip()), end - len(text[middle:end].lstrip())
+        pending += [(right_start, end), (start, left_end)]
+
+
+def _middle(text: str, start: int, end: int) -> int:
+    middle = (start + end) // 2
+    space = max(text.rfind(" ", start + 1, middle), text.rfind("\n", start + 1, middle))
+    return space if space > start + (end - start) // 4 else middle

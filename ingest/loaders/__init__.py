@@ -1,0 +1,106 @@
+"""Bytes to Document: one module per family of formats, chosen by content, imported when first needed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from ingest.loaders.builder import Origin
+from ingest.loaders.detection import detect
+from retrieval.errors import CorruptFile, EncryptedFile, FootnoteError
+from retrieval.records import Document, MetadataValue
+
+CLEANING_VERSION = 1
+"""Of what all loaders share (builder, cleaning, detection); part of every parser's identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Which parser reads a file; when its identity changes, files that it reads are processed again."""
+
+    name: str
+    """The module: 'pdf', 'markdown', ..."""
+    version: int
+    file_type: str
+    """As `detect` names it."""
+    media_type: str
+
+    @property
+    def parser_id(self) -> str:
+        """Goes into the fingerprint of a source, e.g. 'pdf/1.1'."""
+        return f"{self.name}/{self.version}.{CLEANING_VERSION}"
+
+
+def load(
+    data: bytes,
+    *,
+    name: str,
+    source_uri: str,
+    doc_id: str,
+    metadata: Mapping[str, MetadataValue] | None = None,
+) -> Document:
+    """The document in `data`. `metadata` is added to what the file itself tells, and wins over it.
+
+    Raises a LoadError (UnsupportedMedia, EncryptedFile, CorruptFile, EmptyDocument) that names the file and the
+    reason, or MissingExtra when the format needs a package that is not installed.
+    """
+    loader = identify(data, name)
+    origin = Origin(name, source_uri, doc_id, loader.media_type, loader.file_type, metadata or {})
+    try:
+        return _module(loader.name).load(data, origin)
+    except (FootnoteError, MemoryError):
+        raise
+    except Exception as exc:  # parsers of damaged files raise anything at all
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+        raise CorruptFile(
+            f"{name!r} cannot be read as {loader.file_type.upper()} ({reason}); get a fresh copy"
+        ) from exc
+
+
+def identify(data: bytes, name: str) -> Loader:
+    """Which loader reads `data`, a file called `name`. Raises the LoadErrors that need no parsing."""
+    file_type = detect(data, name)
+    if file_type == "encrypted":
+        raise EncryptedFile(f"{name!r} is protected by a password; save it without one")
+    module, media_type = _FORMATS[file_type]
+    return Loader(module, _module(module).VERSION, file_type, media_type)
+
+
+class _LoaderModule(Protocol):
+    VERSION: int
+    """Raised whenever the module gives another document for the same bytes."""
+    load: Callable[[bytes, Origin], Document]
+
+
+def _module(name: str) -> _LoaderModule:
+    return cast("_LoaderModule", import_module(f"ingest.loaders.{name}"))
+
+
+_OPENXML = "application/vnd.openxmlformats-officedocument."
+
+_FORMATS = {
+    "pdf": ("pdf", "application/pdf"),
+    "markdown": ("markdown", "text/markdown"),
+    "text": ("text", "text/plain"),
+    "html": ("html", "text/html"),
+    "docx": ("docx", _OPENXML + "wordprocessingml.document"),
+    "pptx": ("pptx", _OPENXML + "presentationml.presentation"),
+    "xlsx": ("xlsx", _OPENXML + "spreadsheetml.sheet"),
+    "csv": ("delimited", "text/csv"),
+    "tsv": ("delimited", "text/tab-separated-values"),
+    "json": ("json_data", "application/json"),
+    "jsonl": ("json_data", "application/x-ndjson"),
+    "notebook": ("notebook", "application/x-ipynb+json"),
+    "xml": ("unstructured", "application/xml"),
+    "rst": ("unstructured", "text/x-rst"),
+    "org": ("unstructured", "text/org"),
+    "eml": ("unstructured", "message/rfc822"),
+    "rtf": ("unstructured", "application/rtf"),
+    "odt": ("unstructured", "application/vnd.oasis.opendocument.text"),
+    "epub": ("unstructured", "application/epub+zip"),
+    "doc": ("unstructured", "application/msword"),
+    "ppt": ("unstructured", "application/vnd.ms-powerpoint"),
+    "xls": ("unstructured", "application/vnd.ms-excel"),
+    "msg": ("unstructured", "application/vnd.ms-outlook"),
+}
+"""File type, as `detect` names it: the module that reads it, and its media type."""

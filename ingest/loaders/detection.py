@@ -1,0 +1,176 @@
+"""What a file is: by its content first, by its name where content cannot tell.
+
+Binary formats and HTML show in their first bytes. Markdown, CSV, JSON and the like are all "text", so there the
+extension decides; a text file of any other name is plain text.
+"""
+
+import io
+import re
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from ingest.loaders.charset import is_binary
+from retrieval.errors import CorruptFile, EmptyDocument, UnsupportedMedia
+
+SAMPLE = 4096
+"""Bytes that are looked at for a sign of a format."""
+
+TEXT_EXTENSIONS = {
+    "md": "markdown",
+    "markdown": "markdown",
+    "mdown": "markdown",
+    "mkd": "markdown",
+    "mdx": "markdown",
+    "html": "html",
+    "htm": "html",
+    "xhtml": "html",
+    "csv": "csv",
+    "tsv": "tsv",
+    "tab": "tsv",
+    "json": "json",
+    "geojson": "json",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "ipynb": "notebook",
+    "xml": "xml",
+    "rst": "rst",
+    "rest": "rst",
+    "org": "org",
+    "eml": "eml",
+    "p7s": "eml",
+    "rtf": "rtf",
+}
+
+BINARY_EXTENSIONS = {"pdf", "docx", "docm", "pptx", "pptm", "xlsx", "xlsm", "odt", "epub", "doc", "ppt", "xls", "msg"}
+
+_MAGIC = (
+    (b"%PDF-", "pdf"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),  # an empty archive
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (b"{\\rtf", "rtf"),
+)
+
+_UNREADABLE = (
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"BM", "a BMP image"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite file_type 3", "a database"),
+    (b"OggS", "a sound file"),
+    (b"ID3", "a sound file"),
+)
+
+# The names of streams in an OLE compound file are UTF-16; which of them it has says which program wrote it.
+_OLE_STREAMS = (
+    ("EncryptedPackage", "encrypted"),
+    ("__properties_version1.0", "msg"),
+    ("WordDocument", "doc"),
+    ("PowerPoint Document", "ppt"),
+    ("Workbook", "xls"),
+    ("Book", "xls"),
+)
+
+_ZIP_PARTS = (("word/document", "docx"), ("ppt/presentation", "pptx"), ("xl/workbook", "xlsx"))
+_ZIP_MEDIA = {
+    b"application/epub+zip": "epub",
+    b"application/vnd.oasis.opendocument.text": "odt",
+}
+
+_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>])", re.IGNORECASE | re.DOTALL
+)
+_MAIL = re.compile(rb"(?:(?:Received|Return-Path|Delivered-To|Message-ID|MIME-Version): )", re.IGNORECASE)
+
+
+def detect(data: bytes, name: str) -> str:
+    """The type of a file, as one word: 'pdf', 'docx', 'markdown', 'text', ...
+
+    Raises EmptyDocument for no bytes at all, UnsupportedMedia for what is no document, CorruptFile for a broken
+    container.
+    """
+    if not data:
+        raise EmptyDocument(f"{name!r} is empty: 0 bytes")
+    extension = extension_of(name)
+    head = data[:SAMPLE].removeprefix(b"\xef\xbb\xbf")
+    for magic, file_type in _MAGIC:
+        if head.lstrip().startswith(magic):
+            return _container(file_type, data, name, extension)
+    if extension == "pdf" or (b"%PDF-" in data[:1024] and is_binary(data)):
+        return "pdf"  # some writers put junk before the header; pdfium decides
+    _refuse_binary(data, name, extension)
+    return _text_format(head, extension)
+
+
+def extension_of(name: str) -> str:
+    """The extension of a file name, in lower case, without the dot."""
+    return PurePosixPath(name.replace("\\", "/")).suffix[1:].lower()
+
+
+def _text_format(head: bytes, extension: str) -> str:
+    file_type = TEXT_EXTENSIONS.get(extension, "text")
+    if file_type in ("text", "xml", "csv", "tsv", "json") and _HTML.match(head):
+        return "html"
+    if file_type == "text" and not extension and _MAIL.match(head):
+        return "eml"
+    return file_type
+
+
+def _container(file_type: str, data: bytes, name: str, extension: str) -> str:
+    if file_type == "zip":
+        return _zip_format(data, name)
+    if file_type == "ole":
+        return _ole_format(data, name, extension)
+    return file_type
+
+
+def _zip_format(data: bytes, name: str) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            media = b""
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+                media = archive.read("mimetype").strip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as exc:
+        raise CorruptFile(f"{name!r} is a damaged ZIP container: {exc}; get a fresh copy") from exc
+    for part, file_type in _ZIP_PARTS:
+        if any(entry.startswith(part) for entry in names):
+            return file_type
+    if media in _ZIP_MEDIA:
+        return _ZIP_MEDIA[media]
+    raise UnsupportedMedia(f"{name!r} is a ZIP archive, no document; unpack it and ingest the folder")
+
+
+def _ole_format(data: bytes, name: str, extension: str) -> str:
+    found = [file_type for stream, file_type in _OLE_STREAMS if stream.encode("utf-16-le") in data]
+    if found and found[0] == "encrypted":
+        return "encrypted"
+    if extension in found:  # a mail may hold a spreadsheet, a letter a slide
+        return extension
+    if not found:
+        raise UnsupportedMedia(f"{name!r} is an OLE container of an unknown program; export it to a current format")
+    return found[0]
+
+
+def _refuse_binary(data: bytes, name: str, extension: str) -> None:
+    if extension in BINARY_EXTENSIONS:
+        raise CorruptFile(f"{name!r} is no {extension.upper()} file: its first bytes say so; get a fresh copy")
+    if not is_binary(data):
+        return
+    for magic, kind in _UNREADABLE:
+        if data.startswith(magic):
+            advice = "text recognition (OCR) is needed" if "image" in kind else "no text can be read from it"
+            raise UnsupportedMedia(f"{name!r} is {kind}: {advice}")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        raise UnsupportedMedia(f"{name!r} is a WebP image: text recognition (OCR) is needed")
+    raise UnsupportedMedia(f"{name!r} is binary and of no known format")

@@ -1,0 +1,256 @@
+"""HTML: the content of a page without its chrome, by lxml.
+
+The tree is walked flat, with start and end events, because pages nest deeper than Python's stack.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lxml import etree
+
+from ingest.loaders.builder import DocumentBuilder, Origin
+from ingest.loaders.charset import decode
+from ingest.loaders.cleaning import clean, one_line
+from retrieval.errors import EmptyDocument
+from retrieval.records import Document
+
+VERSION = 1
+
+_CHROME = frozenset(
+    {
+        *("script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "video"),
+        *("audio", "nav", "header", "footer", "aside", "dialog", "menu", "button", "select", "input", "textarea"),
+        *("option", "datalist", "map", "head"),
+    }
+)
+_CHROME_ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "dialog", "alert"})
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+
+_INLINE = frozenset(
+    {
+        *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i"),
+        *("ins", "kbd", "label", "mark", "nobr", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike"),
+        *("strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "img", "picture", "source", "br"),
+    }
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_META = {"author": "author", "description": "description", "keywords": "keywords", "date": "date"}
+_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]+)")
+
+
+def load(data: bytes, origin: Origin) -> Document:
+    """See `ingest.loaders.load`."""
+    root = parse(decode(data, declared=_declared(data[:8192])))
+    if root is None:
+        raise EmptyDocument(f"{origin.name!r} holds no text")
+    builder = DocumentBuilder()
+    fields = _metadata(root)
+    add_tree(builder, _main_part(root))
+    if builder.is_empty:  # all of it looked like chrome: better too much than nothing
+        add_tree(builder, root, keep_chrome=True)
+    title = one_line(" ".join(root.xpath("//head//title[1]//text()")))
+    return builder.build(origin, title=title, metadata=fields)
+
+
+def parse(text: str) -> Any:
+    """The root element of an HTML page or fragment, None when there is none. Never fetches anything."""
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
+    return etree.fromstring(clean(text).encode("utf-8"), parser) if text.strip() else None
+
+
+def add_fragment(builder: DocumentBuilder, text: str) -> None:
+    """Add the visible blocks of an HTML fragment, such as stands in Markdown, to `builder`."""
+    root = parse(text)
+    if root is not None:
+        add_tree(builder, root, keep_chrome=True)
+
+
+def add_tree(builder: DocumentBuilder, root: Any, *, keep_chrome: bool = False) -> None:
+    """Add the visible blocks below `root` to `builder`."""
+    _Walker(builder, keep_chrome=keep_chrome).walk(root)
+
+
+class _Walker:
+    """Gathers inline text until a block begins or ends, then gives it to the builder as what it is."""
+
+    def __init__(self, builder: DocumentBuilder, *, keep_chrome: bool) -> None:
+        self._builder = builder
+        self._keep_chrome = keep_chrome
+        self._text: list[str] = []
+        self._lists: list[int | None] = []
+        """One per open list: the next number, None for bullets."""
+        self._fresh = False
+        self._heading = 0
+        self._skipped: Any = None
+
+    def walk(self, root: Any) -> None:
+        events = etree.iterwalk(root, events=("start", "end"))
+        for event, node in events:
+            if event == "start":
+                if self._start(node):
+                    events.skip_subtree()
+                    self._skipped = node
+                continue
+            if node is not self._skipped:
+                self._end(node)
+            self._skipped = None
+            if node is not root and node.tail:
+                self._text.append(_flow(node.tail))
+        self._flush()
+
+    def _start(self, node: Any) -> bool:
+        """Begin a node; True when all below it is dealt with."""
+        tag = node.tag
+        if not isinstance(tag, str):
+            return True
+        if _is_hidden(node) or (_is_chrome(node) if not self._keep_chrome else tag in _ALWAYS_DROPPED):
+            return True
+        if tag in _INLINE:
+            self._inline(node)
+            return False
+        self._flush()
+        if tag == "pre":
+            self._builder.code("".join(node.itertext()))
+            return True
+        if tag == "table" and _is_data_table(node):
+            self._table(node)
+            return True
+        if tag in _HEADINGS:
+            self._heading = _HEADINGS[tag]
+        elif tag in ("ul", "ol", "dl"):
+            self._lists.append(_first_number(node) if tag == "ol" else None)
+        elif tag in ("li", "dt"):
+            self._fresh = True
+        if node.text:
+            self._text.append(_flow(node.text))
+        return False
+
+    def _inline(self, node: Any) -> None:
+        if node.tag == "br":
+            self._text.append("\n")
+        elif node.tag == "img":
+            self._text.append(_flow(node.get("alt") or ""))
+        if node.text:
+            self._text.append(_flow(node.text))
+
+    def _end(self, node: Any) -> None:
+        tag = node.tag
+        if tag in _INLINE:
+            return
+        self._flush()
+        if tag in _HEADINGS:
+            self._heading = 0
+        elif tag in ("ul", "ol", "dl") and self._lists:
+            self._lists.pop()
+        elif tag == "li" and self._lists and self._lists[-1] is not None:
+            self._lists[-1] += 1
+
+    def _flush(self) -> None:
+        text = "".join(self._text)
+        self._text = []
+        if not text.strip():
+            return
+        if self._heading:
+            self._builder.heading(text, self._heading)
+        elif not self._lists:
+            self._builder.paragraph(text)
+        elif self._fresh:
+            number = self._lists[-1]
+            self._builder.item(text, depth=len(self._lists) - 1, marker="-" if number is None else f"{number}.")
+            self._fresh = False
+        else:
+            self._builder.continue_item(text, depth=len(self._lists) - 1)
+
+    def _table(self, table: Any) -> None:
+        for caption in table.iterfind("caption"):
+            self._builder.paragraph(_visible(caption))
+        rows = [[_visible(cell) for cell in row if cell.tag in ("td", "th")] for row in table.iter("tr")]
+        if max(map(len, rows), default=0) > 1:
+            self._builder.table(rows)
+        else:
+            for row in rows:
+                self._builder.paragraph(" ".join(row))
+
+
+_ALWAYS_DROPPED = frozenset({"script", "style", "noscript", "template", "svg", "head", "iframe"})
+
+
+def _is_chrome(node: Any) -> bool:
+    if node.get("role") in _CHROME_ROLES:
+        return True
+    if node.tag == "header":  # of an article it holds the title
+        return node.find(".//h1") is None and next(node.iterancestors("article", "main"), None) is None
+    return node.tag in _CHROME
+
+
+def _is_hidden(node: Any) -> bool:
+    style = node.get("style")
+    return node.get("hidden") is not None or bool(style and _HIDDEN_STYLE.search(style))
+
+
+def _is_data_table(table: Any) -> bool:
+    # A table with headings, lists or tables in its cells lays out a page; its cells are blocks of their own.
+    return next(table.iterdescendants("table", "h1", "h2", "h3", "pre", "ul", "ol"), None) is None
+
+
+def _visible(cell: Any) -> str:
+    return _flow("".join(_cell_parts(cell)))
+
+
+def _cell_parts(cell: Any) -> Iterator[str]:
+    events = etree.iterwalk(cell, events=("start", "end"))
+    for event, node in events:
+        if event == "end":
+            if node.tag not in _INLINE:
+                yield " "
+            if node is not cell and node.tail:
+                yield node.tail
+        elif not isinstance(node.tag, str) or node.tag in _ALWAYS_DROPPED or _is_hidden(node):
+            events.skip_subtree()
+        else:
+            if node.tag == "br" or node.tag not in _INLINE:
+                yield " "
+            yield node.text or ""
+
+
+_WHITE = re.compile(r"\s+")
+
+
+def _flow(text: str) -> str:
+    """Source line breaks are blanks in HTML; only <br> breaks a line."""
+    return _WHITE.sub(" ", text)
+
+
+def _main_part(root: Any) -> Any:
+    """The one `main` element where it holds a fair part of the page, else the page."""
+    mains = root.xpath("//main | //*[@role='main']")
+    if len(mains) == 1:
+        share, whole = (len(" ".join(node.itertext()).split()) for node in (mains[0], root))
+        if share * 5 > whole:
+            return mains[0]
+    return root
+
+
+def _first_number(node: Any) -> int:
+    start = node.get("start") or "1"
+    return int(start) if start.isascii() and start.isdigit() and len(start) < 10 else 1
+
+
+def _metadata(root: Any) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for meta in root.iter("meta"):
+        key = _META.get((meta.get("name") or "").lower())
+        content = meta.get("content")
+        if key and content and key not in fields:
+            fields[key] = content
+    language = root.get("lang")
+    if language:
+        fields["language"] = language
+    return fields
+
+
+def _declared(head: bytes) -> str:
+    match = _XML_ENCODING.search(head) or _CHARSET.search(head)
+    return match[1].decode("ascii") if match else ""

@@ -1,0 +1,210 @@
+"""Lines of a PDF page, as pdfium gives them, to paragraphs, tables and list items. Pure: geometry in, blocks out.
+
+A PDF knows characters and places, no paragraphs. What is used here is robust and cheap: the box of a line's first and
+last character. All lengths are in points, y grows upwards; `stretch` compares a line's width with what its characters
+need, so that a row of a table, whose cells have gaps between them, shows without looking at the gaps.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Literal
+
+TABULAR = 0.62
+"""Stretch from which a line has gaps in it. Running text has 0.35 to 0.5, spaced capitals 0.55 to 0.6."""
+
+_BULLET = re.compile(r"^(?:[•‣◦▪▫●○■□➢✓·∙-]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)]) \S")
+_SENTENCE_END = re.compile(r"[.!?:;。！？]['\"’”)\]]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text with its box, turned so that the text runs to the right."""
+
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    hyphen: bool = False
+    """Ends within a word; the hyphen itself is not in `text`."""
+
+    @property
+    def height(self) -> float:
+        return self.top - self.bottom
+
+    @property
+    def stretch(self) -> float:
+        """Width per character, in heights; East Asian wide characters count twice."""
+        units = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in self.text)
+        return (self.right - self.left) / (self.height * units) if self.height > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines that belong together, in the order of the page."""
+
+    kind: Literal["paragraph", "table", "heading"]
+    lines: tuple[Line, ...]
+    level: int = 0
+
+
+def blocks(lines: Sequence[Line], headings: Sequence[tuple[str, int]] = ()) -> list[Block]:
+    """Group the lines of one page. `headings` are titles known to stand on it, with their level."""
+    kinds = _kinds(lines)
+    pitch = _pitch(lines)
+    known = {_key(title): level for title, level in headings}
+    result: list[Block] = []
+    i = 0
+    while i < len(lines):
+        count, level = _heading_at(lines, i, known)
+        if count:
+            known.pop(_key("".join(line.text for line in lines[i : i + count])))
+            result.append(Block("heading", tuple(lines[i : i + count]), level))
+        elif table := _table_at(lines, kinds, i):
+            count = table
+            result.append(Block("table", tuple(lines[i : i + count])))
+        else:
+            count = _run_at(lines, kinds, i, pitch, known)
+            result.extend(_paragraphs(lines[i : i + count]))
+        i += count
+    return result
+
+
+def _key(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
+
+
+def _heading_at(lines: Sequence[Line], i: int, known: dict[str, int]) -> tuple[int, int]:
+    text = ""
+    for count, line in enumerate(lines[i : i + 3] if known else (), start=1):  # long titles take up to three lines
+        text += _key(line.text)
+        if text in known:
+            return count, known[text]
+    return 0, 0
+
+
+_Kind = Literal["row", "label", "prose"]
+
+
+def _kinds(lines: Sequence[Line]) -> list[_Kind]:
+    """A row of a table; a short line that may be a label or column header of one; or running text."""
+    if not lines:
+        return []
+    width = max(line.right for line in lines) - min(line.left for line in lines)
+    result: list[_Kind] = []
+    for line in lines:
+        if " " in line.text.strip() and line.stretch > TABULAR:
+            result.append("row")
+        elif line.right - line.left < width * 0.5 and not _SENTENCE_END.search(line.text.rstrip(": ")):
+            result.append("label")
+        else:
+            result.append("prose")
+    return result
+
+
+def _table_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int) -> int:
+    """How many lines from `i` on are a table: at least two rows, with the labels above and among them."""
+    end, rows, labels = i, 0, 0
+    for j in range(i, len(lines)):
+        if kinds[j] == "prose" or (j > i and not _near(lines[j - 1], lines[j])):
+            break
+        if kinds[j] == "row":
+            rows, labels, end = rows + 1, 0, j + 1
+        else:
+            labels += 1
+            if labels > 8:  # headers of up to eight cells
+                break
+    return end - i if rows >= 2 else 0
+
+
+def _near(above: Line, below: Line) -> bool:
+    # Cells of a header are one beside the other, some pages give them column by column: up is near too.
+    return abs(above.bottom - below.bottom) < 3.2 * max(above.height, below.height)
+
+
+def _pitch(lines: Sequence[Line]) -> float:
+    """The usual distance of baselines, in heights; 1.2 where the page does not tell."""
+    steps = [
+        (a.bottom - b.bottom) / a.height
+        for a, b in pairwise(lines)
+        if a.height > 0 and 0.5 * a.height < a.bottom - b.bottom < 2.6 * a.height and _same_height(a, b)
+    ]
+    return median(steps) if len(steps) >= 4 else 1.2
+
+
+def _same_height(a: Line, b: Line) -> bool:
+    return abs(a.height - b.height) <= 0.15 * max(a.height, b.height)
+
+
+def _run_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int, pitch: float, known: dict[str, int]) -> int:
+    """How many lines from `i` on are evenly spaced lines of one size, with no table or heading among them."""
+    j = i + 1
+    while j < len(lines):
+        above, below = lines[j - 1], lines[j]
+        if not above.hyphen:
+            step = above.bottom - below.bottom
+            if not (_same_height(above, below) and 0.3 * above.height < step < 1.25 * pitch * above.height):
+                break
+            if _heading_at(lines, j, known)[0] or _table_at(lines, kinds, j):
+                break
+        j += 1
+    return j - i
+
+
+def _paragraphs(run: Sequence[Line]) -> list[Block]:
+    """Cut a run where a line ends early, a new one is indented, or an item of a list begins."""
+    right = max(line.right for line in run)
+    result: list[list[Line]] = [[run[0]]]
+    for above, below in pairwise(run):
+        if above.hyphen or _continues(result[-1], below, right):
+            result[-1].append(below)
+        else:
+            result.append([below])
+    return [Block("paragraph", tuple(lines)) for lines in result]
+
+
+def _continues(paragraph: Sequence[Line], below: Line, right: float) -> bool:
+    above = paragraph[-1]
+    if _BULLET.match(below.text):
+        return False
+    if len(below.text) < 1 or abs(below.left - above.left) > 6 * above.height:
+        return False
+    # The first word of the next line would have fitted: the line ended on purpose.
+    first = below.text.split(None, 1)[0] if below.text.split() else ""
+    need = (len(first) + 1) * max(below.stretch, 0.3) * below.height
+    if above.right + need < right - 0.5 * above.height:
+        return False
+    # A first line is indented; under a bullet, or under a first line, the text may stand further left or right.
+    return len(paragraph) == 1 or below.left - above.left < 0.7 * above.height
+
+
+def join(lines: Sequence[Line], words: frozenset[str]) -> str:
+    """The text of a paragraph in one line. `words` are those of the document: they settle what a hyphen meant."""
+    text = lines[0].text.strip()
+    for above, below in pairwise(lines):
+        following = below.text.strip()
+        if above.hyphen:
+            text += _hyphen(text, following, words) + following
+        else:
+            text += " " + following
+    return text
+
+
+_LAST_WORD = re.compile(r"\w+$")
+_FIRST_WORD = re.compile(r"^\w+")
+
+
+def _hyphen(before: str, after: str, words: frozenset[str]) -> str:
+    """Nothing where a word was broken, "-" where it is written with one."""
+    left, right = _LAST_WORD.search(before), _FIRST_WORD.match(after)
+    if not left or not right:
+        return "-"
+    if (left[0] + right[0]).casefold() in words:
+        return ""
+    if f"{left[0]}-{right[0]}".casefold() in words or not right[0][0].islower() or left[0][-1].isdigit():
+        return "-"
+    return ""
