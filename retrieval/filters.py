@@ -168,6 +168,7 @@ def _parse_entry(key: object, value: object, path: str, depth: int) -> Filter:
     here = f"{path}.{key}"
     if not isinstance(key, str) or not key:
         raise InvalidFilter(f"{path}: a field name must be non-empty text, got {key!r}")
+    _check_text(key, path)
     if key in ("$and", "$or"):
         if not isinstance(value, list | tuple) or not value:
             raise InvalidFilter(f"{here}: expected a non-empty list of filters, got {value!r:.100}")
@@ -218,7 +219,18 @@ def _scalar(value: object, path: str) -> Scalar:
         raise InvalidFilter(f"{path}: expected text, a number or a boolean, got {value!r:.100}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidFilter(f"{path}: {value!r} cannot be compared")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidFilter(f"{path}: {value!r:.100} does not fit into 64 bits")
+    if isinstance(value, str):
+        _check_text(value, path)
     return value
+
+
+def _check_text(text: str, path: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise InvalidFilter(f"{path}: {text!r:.100} is not valid Unicode") from exc
 
 
 def _scalars(value: object, path: str) -> tuple[Scalar, ...]:

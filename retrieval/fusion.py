@@ -1,0 +1,76 @@
+"""Ways to make one ranking of several. Pure functions of hits; ties are broken by chunk_id."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from retrieval.records import Hit
+
+Normalization = Literal["min-max", "z-score", "none"]
+
+
+def rrf(rankings: Sequence[Sequence[Hit]], *, rank_constant: float = 60.0) -> list[Hit]:
+    """Reciprocal rank fusion, Cormack et al. 2009: the sum of 1 / (rank_constant + rank), ranks from 1."""
+    fused: dict[str, float] = defaultdict(float)
+    for ranking in rankings:
+        for rank, hit in enumerate(ranking, start=1):
+            fused[hit.chunk_id] += 1.0 / (rank_constant + rank)
+    return ranked(fused)
+
+
+def convex(
+    rankings: Sequence[Sequence[Hit]], weights: Sequence[float], *, normalization: Normalization = "min-max"
+) -> list[Hit]:
+    """The weighted sum of normalised scores, Bruch et al. 2023; weights are scaled to add up to 1.
+
+    A chunk that a ranking does not hold gets the worst normalised score of that ranking. Raises ValueError for
+    weights that are negative, all zero, or not one per ranking.
+    """
+    if len(weights) != len(rankings) or any(weight < 0 for weight in weights) or not sum(weights) > 0:
+        raise ValueError(f"one weight >= 0 per ranking, not all 0; got {list(weights)} for {len(rankings)} rankings")
+    total = sum(weights)
+    normalised = [_NORMALISE[normalization]({hit.chunk_id: hit.score for hit in ranking}) for ranking in rankings]
+    worst = [min(scores.values(), default=0.0) for scores in normalised]
+    fused = {
+        chunk_id: sum(
+            weight / total * scores.get(chunk_id, floor)
+            for weight, scores, floor in zip(weights, normalised, worst, strict=True)
+        )
+        for scores in normalised
+        for chunk_id in scores
+    }
+    return ranked(fused)
+
+
+def ranked(scores: Mapping[str, float]) -> list[Hit]:
+    """Best first, ties by chunk_id ascending."""
+    return [Hit(chunk_id, score) for chunk_id, score in sorted(scores.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def min_max(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scaled to 0..1; all 1 when they are all the same (each of them was found, after all)."""
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    if high == low:
+        return dict.fromkeys(scores, 1.0)
+    return {chunk_id: (score - low) / (high - low) for chunk_id, score in scores.items()}
+
+
+def z_score(scores: Mapping[str, float]) -> dict[str, float]:
+    """Mean 0, standard deviation 1; all 0 when they are all the same."""
+    if not scores:
+        return {}
+    mean = math.fsum(scores.values()) / len(scores)
+    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores.values()) / len(scores))
+    if deviation == 0.0:
+        return dict.fromkeys(scores, 0.0)
+    return {chunk_id: (score - mean) / deviation for chunk_id, score in scores.items()}
+
+
+_NORMALISE: dict[Normalization, Callable[[Mapping[str, float]], dict[str, float]]] = {
+    "min-max": min_max,
+    "z-score": z_score,
+    "none": dict,
+}

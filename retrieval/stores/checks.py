@@ -1,0 +1,82 @@
+"""What every store refuses before it writes, and the names that collections may have."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.errors import EmbedderMismatch, InvalidRequest
+from retrieval.ports import Replacement, Vectors
+from retrieval.records import EmbedderInfo, MetadataValue
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+SCORE_DECIMALS = 6
+"""Scores are rounded to this, so that stores which add up in another order agree, ties included."""
+
+
+def check_name(name: str) -> str:
+    """The name, when it is fit for a collection."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"collection name {name!r}: use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
+        )
+    return name
+
+
+def check_query_vector(vector: Vectors, embedder: EmbedderInfo) -> None:
+    """A vector of the wrong length can only come from another model."""
+    if vector.shape != (embedder.dimension,):
+        raise EmbedderMismatch(
+            f"the collection holds vectors of {embedder.dimension} dimensions ({embedder.name!r}), "
+            f"the query has shape {vector.shape}"
+        )
+
+
+def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderInfo) -> None:
+    """Raise InvalidRequest or EmbedderMismatch before anything is written."""
+    seen: set[str] = set()
+    for replacement in replacements:
+        doc_id = replacement.document.doc_id
+        if not doc_id or doc_id in seen:
+            raise InvalidRequest(f"document id {doc_id!r} is empty or twice in one call")
+        seen.add(doc_id)
+        for name, value in replacement.document.metadata.items():
+            _check_metadata(doc_id, name, value)
+        _check_chunks(replacement)
+        _check_vectors(replacement, embedder)
+
+
+def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
+    values = value if isinstance(value, tuple | list) else (value,)
+    for item in values:
+        fits = isinstance(item, str | bool) or (
+            isinstance(item, int | float) and math.isfinite(item) and -(2**63) <= item < 2**63
+        )
+        if not fits:
+            raise InvalidRequest(
+                f"document {doc_id!r}: metadata field {name!r} holds {item!r:.100}; "
+                "use text, finite numbers within 64 bits, booleans, or lists of them"
+            )
+    if not name or name.startswith("$"):
+        raise InvalidRequest(f"document {doc_id!r}: {name!r} cannot be the name of a metadata field")
+
+
+def _check_chunks(replacement: Replacement) -> None:
+    document, version = replacement.document, replacement.document.version
+    for i, chunk in enumerate(replacement.chunks):
+        if chunk.ordinal != i or chunk.doc_id != document.doc_id or chunk.version != version:
+            raise InvalidRequest(f"chunk {chunk.chunk_id!r} is not chunk {i} of {document.doc_id!r} {version!r}")
+        if document.text[chunk.start : chunk.end] != chunk.text:
+            raise InvalidRequest(f"chunk {chunk.chunk_id!r}: its text is not at {chunk.start}:{chunk.end}")
+
+
+def _check_vectors(replacement: Replacement, embedder: EmbedderInfo) -> None:
+    expected = (len(replacement.chunks), embedder.dimension)
+    if replacement.vectors.shape != expected:
+        raise EmbedderMismatch(
+            f"document {replacement.document.doc_id!r}: vectors of shape {replacement.vectors.shape}, "
+            f"the collection needs {expected} ({embedder.name!r})"
+        )
+    if not np.isfinite(replacement.vectors).all():
+        raise InvalidRequest(f"document {replacement.document.doc_id!r}: a vector holds NaN or infinity")
