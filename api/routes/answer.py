@@ -1,0 +1,66 @@
+"""Answers, whole or as they come. Both ways end in the same object, made by one function."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from generation.serialize import answer_to_json, sentence_to_json
+
+from api import schemas
+from api.openapi import ANSWER_STREAM, problems
+from api.routes.access import CollectionHere, SettingsHere
+from api.streaming import Event, EventStream
+from generation.records import Answer
+from retrieval import filters
+from retrieval.errors import (
+    ChatModelError,
+    ChatModelUnavailable,
+    CollectionNotFound,
+    EmbedderMismatch,
+    InvalidFilter,
+    InvalidQuery,
+    StoreUnavailable,
+    UnknownField,
+)
+
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["answers"])
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": schemas.AnswerResponse,
+        "description": "The answer; with `stream`, the events `sentence` (one for each), then `answer` (the same "
+        "object as without `stream`), or `error` (a problem) if it fails midway.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": ANSWER_STREAM}},
+    },
+    **problems(
+        ChatModelError,
+        ChatModelUnavailable,
+        CollectionNotFound,
+        EmbedderMismatch,
+        InvalidFilter,
+        InvalidQuery,
+        StoreUnavailable,
+        UnknownField,
+    ),
+}
+
+
+@router.post("/answer", summary="Ask a question", response_model=None, responses=_RESPONSES)
+def answer(opened: CollectionHere, settings: SettingsHere, asked: schemas.AnswerRequest, request: Request) -> Response:
+    """Answers from the documents, or declines and says why. Every citation was verified against the stored text."""
+    node = None if asked.filter is None else filters.parse(asked.filter)
+    if not asked.stream:
+        return JSONResponse(answer_to_json(opened.answerer.answer(asked.question, k=asked.k, filter=node)))
+
+    def produce() -> Iterator[Event]:
+        events = opened.answerer.stream(asked.question, k=asked.k, filter=node)
+        try:
+            for number, item in enumerate(events):
+                if isinstance(item, Answer):
+                    yield Event("answer", answer_to_json(item))
+                else:
+                    yield Event("sentence", {"index": number, **sentence_to_json(item)})
+        finally:
+            events.close()
+
+    return EventStream(request, produce, heartbeat_seconds=settings.heartbeat_seconds)

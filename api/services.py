@@ -1,0 +1,87 @@
+"""What the routes work with: the embedder, the collections, and what is open of them."""
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from generation.records import Answer, Sentence
+from retrieval.filters import Filter
+from retrieval.ports import Collections, Embedder, Snapshot, VectorStore
+from retrieval.records import Retrieval
+
+
+class Retriever(Protocol):
+    """The part of `retrieval.retriever.Retriever` that the routes call."""
+
+    def retrieve(
+        self, query: str, *, k: int, filter: Filter | None = None, snapshot: Snapshot | None = None
+    ) -> Retrieval: ...
+
+
+class Answerer(Protocol):
+    """The part of `generation.answerer.Answerer` that the routes call."""
+
+    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer: ...
+
+    def stream(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None
+    ) -> Generator[Sentence | Answer, None, None]:
+        """Each sentence once it is verified, and the whole answer at the end; closing it cancels the work."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCollection:
+    """A collection with what searches it and what answers from it."""
+
+    name: str
+    store: VectorStore
+    retriever: Retriever
+    answerer: Answerer
+
+
+class Services:
+    """Opens each collection once, on first use, and keeps it open until `close`. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        collections: Collections,
+        embedder: Embedder,
+        build_retriever: Callable[[VectorStore], Retriever],
+        build_answerer: Callable[[Retriever], Answerer],
+    ) -> None:
+        self._collections = collections
+        self._embedder = embedder
+        self._build_retriever = build_retriever
+        self._build_answerer = build_answerer
+        self._opened: dict[str, OpenCollection] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """The collections there are now, sorted."""
+        return self._collections.names()
+
+    def open(self, name: str) -> OpenCollection:
+        """The collection called `name`, opened at the first call. Raises CollectionNotFound and store errors."""
+        with self._lock:
+            found = self._opened.get(name)
+            if found is None:
+                store = self._collections.open(name)
+                retriever = self._build_retriever(store)
+                found = OpenCollection(name, store, retriever, self._build_answerer(retriever))
+                self._opened[name] = found
+            return found
+
+    def check_ready(self) -> None:
+        """Raise what would keep a question from being answered: the embedder, or the place of the collections."""
+        self._embedder.embed_queries(["ready?"])
+        self._collections.names()
+
+    def close(self) -> None:
+        """Close every open collection."""
+        with self._lock:
+            opened, self._opened = self._opened, {}
+        for collection in opened.values():
+            collection.store.close()

@@ -1,0 +1,195 @@
+"""Stand-ins for what lies behind the routes: two small documents, a retriever that finds all, a scripted answerer."""
+
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from generation.records import Answer, Citation, Sentence
+from retrieval import filters
+from retrieval.errors import CollectionExists, CollectionNotFound, DocumentNotFound, InvalidQuery
+from retrieval.filters import Filter
+from retrieval.ports import Replacement, Snapshot, Vectors, VectorStore
+from retrieval.records import (
+    Chunk,
+    CollectionInfo,
+    Document,
+    DocumentInfo,
+    EmbedderInfo,
+    Hit,
+    Retrieval,
+    ScoredChunk,
+    SourceRecord,
+    SourceStatus,
+    StoredChunk,
+    chunk_id,
+)
+from tests.fakes import FakeEmbedder
+
+DOCUMENTS = (
+    Document(
+        "doc-a", "file:///a.md", "Buoys", "text/markdown", "Buoys are red. Käse 🧀 is not.",
+        metadata={"year": 2024},
+    ),
+    Document(
+        "doc-b", "file:///b.pdf", "Lights", "application/pdf", "Lights blink.\fTwice.", page_starts=(0, 14),
+        metadata={"year": 2025, "tags": ("sea", "night")},
+    ),
+)  # fmt: skip
+
+
+class FakeStore:
+    """A store and its only snapshot: the documents given, each of one chunk."""
+
+    def __init__(self, documents: Sequence[Document] = DOCUMENTS) -> None:
+        self.by_id = {document.doc_id: document for document in documents}
+        self.closed = False
+
+    @property
+    def info(self) -> CollectionInfo:
+        names = sorted({name for document in self.by_id.values() for name in document.metadata})
+        size = len(self.by_id)
+        return CollectionInfo("demo", FakeEmbedder().info, "english", size, size, 1, tuple(names))
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        return nullcontext(self)
+
+    def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        raise NotImplementedError
+
+    def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
+        raise NotImplementedError
+
+    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        raise NotImplementedError
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        raise NotImplementedError
+
+    def document(self, doc_id: str) -> Document:
+        if doc_id not in self.by_id:
+            raise DocumentNotFound(f"no document {doc_id!r} in 'demo'")
+        return self.by_id[doc_id]
+
+    def documents(self, *, filter: Filter | None = None, after: str = "", limit: int = 100) -> list[DocumentInfo]:
+        infos = [self.by_id[doc_id].info for doc_id in sorted(self.by_id) if doc_id > after]
+        return [info for info in infos if filter is None or filters.matches(filter, info)][:limit]
+
+    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+        raise NotImplementedError
+
+    def replace(self, replacements: Sequence[Replacement]) -> None:
+        raise NotImplementedError
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        raise NotImplementedError
+
+    def record(self, sources: Sequence[SourceRecord]) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeCollections:
+    """Collections by name; counts how often each was opened."""
+
+    def __init__(self, stores: Mapping[str, FakeStore]) -> None:
+        self.stores = dict(stores)
+        self.opened: list[str] = []
+
+    def names(self) -> list[str]:
+        return sorted(self.stores)
+
+    def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
+        raise CollectionExists(f"collection {name!r} is there already")
+
+    def open(self, name: str, *, writable: bool = False) -> VectorStore:
+        if name not in self.stores:
+            raise CollectionNotFound(f"no collection {name!r}; there are: {', '.join(self.names())}")
+        self.opened.append(name)
+        return self.stores[name]
+
+    def drop(self, name: str) -> None:
+        del self.stores[name]
+
+
+class FakeRetriever:
+    """Every document that the filter lets through, by doc_id; refuses the bounds that the real one refuses."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self.store = store
+
+    def retrieve(
+        self, query: str, *, k: int, filter: Filter | None = None, snapshot: Snapshot | None = None
+    ) -> Retrieval:
+        if not query.strip() or len(query) > 10_000:
+            raise InvalidQuery(f"the query has {len(query)} characters; use 1 to 10000")
+        with self.store.snapshot() as view:
+            if filter is not None:
+                filters.check_fields(filter, view.info.fields)
+            documents = [view.document(info.doc_id) for info in view.documents(filter=filter, limit=k)]
+        chunks = tuple(_scored(document, 1 / rank) for rank, document in enumerate(documents, start=1))
+        return Retrieval(query, np.zeros(4, dtype=np.float32), chunks, {"total": 0.001})
+
+
+@dataclass
+class FakeAnswerer:
+    """Says two sentences about `doc-a`; can be told to fail, or to wait, before the sentence of that number."""
+
+    retriever: FakeRetriever
+    fail_before: tuple[int, Exception] | None = None
+    wait_before: tuple[int, threading.Event] | None = None
+    closed: threading.Event = field(default_factory=threading.Event)
+    threads: set[int] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
+        *_, last = self.stream(question, k=k, filter=filter)
+        assert isinstance(last, Answer)
+        return last
+
+    def stream(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None
+    ) -> Generator[Sentence | Answer, None, None]:
+        self.asked.append(question)
+        retrieval = self.retriever.retrieve(question, k=k or 8, filter=filter)
+        sentences = (Sentence("Buoys are red.", (_citation("Buoys are red."),)), Sentence("Käse 🧀 is not."))
+        try:
+            for number, sentence in enumerate(sentences):
+                self.threads.add(threading.get_ident())
+                if self.wait_before and self.wait_before[0] == number:
+                    self.wait_before[1].wait(timeout=10)
+                if self.fail_before and self.fail_before[0] == number:
+                    raise self.fail_before[1]
+                yield sentence
+            yield Answer(
+                question, "demo", "answered", sentences, 0.9, "fake", timings={"total": 0.5}, retrieved=retrieval.chunks
+            )
+        finally:
+            self.closed.set()
+
+
+def _citation(quote: str) -> Citation:
+    document = DOCUMENTS[0]
+    start = document.text.index(quote)
+    return Citation(
+        doc_id=document.doc_id,
+        source_uri=document.source_uri,
+        title=document.title,
+        version=document.version,
+        chunk_id=chunk_id(document.doc_id, 0),
+        start=start,
+        end=start + len(quote),
+        page=None,
+        quote=quote,
+        support=1.0,
+    )
+
+
+def _scored(document: Document, score: float) -> ScoredChunk:
+    text = document.text
+    chunk = Chunk(chunk_id(document.doc_id, 0), document.doc_id, document.version, 0, 0, len(text), text)
+    return ScoredChunk(chunk, document.info, score, {"dense": score})
