@@ -91,7 +91,7 @@ _FORMATS = {
     "json": ("json_data", "application/json"),
     "jsonl": ("json_data", "application/x-ndjson"),
     "notebook": ("notebook", "application/x-ipynb+json"),
-    "xml": ("unstructured", "application/xml"),
+    "xml": ("xml_data", "application/xml"),
     "rst": ("unstructured", "text/x-rst"),
     "org": ("unstructured", "text/org"),
     "eml": ("unstructured", "message/rfc822"),

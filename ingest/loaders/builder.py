@@ -47,17 +47,18 @@ class DocumentBuilder:
         self._page_starts: list[int] = []
         self._new_pages = 0
         self._items: list[str] = []
+        self._records: list[str] = []
         self._first_title = ""
         self._first_line = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether no block has any text yet."""
-        return not self._parts and not self._items
+        return not self._parts and not self._items and not self._records
 
     def page(self) -> None:
         """Begin the next page; what is added from now on stands on it."""
-        self._close_list()
+        self._close()
         self._new_pages += 1
 
     def title(self, text: str) -> None:
@@ -75,7 +76,7 @@ class DocumentBuilder:
         if len(text) > MAX_HEADING:
             self.paragraph(text)
             return
-        self._close_list()
+        self._close()
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
         self._append("heading", text, level=level)
@@ -91,6 +92,8 @@ class DocumentBuilder:
         """An item of a list; items that follow each other make one list. `depth` 0 is the outermost."""
         text = prose(text)
         if text:
+            if self._records:
+                self._close()
             indent = "  " * depth
             self._items.append(f"{indent}{marker} " + text.replace("\n", f"\n{indent}  "))
 
@@ -99,6 +102,8 @@ class DocumentBuilder:
         text = prose(text)
         if not text:
             return
+        if self._records:
+            self._close()
         indent = "  " * (depth + 1) if self._items else ""
         self._items.append(indent + text.replace("\n", "\n" + indent))
 
@@ -112,6 +117,14 @@ class DocumentBuilder:
     def records(self, lines: Iterable[str]) -> None:
         """Rows of a table that each say what their columns are; one line each."""
         self._append("table", "\n".join(line for line in map(one_line, lines) if line))
+
+    def record(self, line: str) -> None:
+        """One row that says what its columns are; rows that follow each other make one table."""
+        line = one_line(line)
+        if line:
+            if self._items:
+                self._close()
+            self._records.append(line)
 
     def code(self, text: str) -> None:
         """Text whose line breaks and indentation matter."""
@@ -129,7 +142,7 @@ class DocumentBuilder:
         `metadata` may hold anything; what is no scalar or list of scalars is dropped, the origin's own fields win.
         Raises EmptyDocument when no block has text.
         """
-        self._close_list()
+        self._close()
         if not self._parts:
             raise EmptyDocument(f"{origin.name!r} holds no text")
         text = "".join(self._parts)
@@ -146,8 +159,7 @@ class DocumentBuilder:
         )
 
     def _append(self, kind: ElementKind, text: str, *, level: int | None = None) -> None:
-        if kind != "list":
-            self._close_list()
+        self._close()
         if not text:
             return
         if self._parts:
@@ -164,11 +176,13 @@ class DocumentBuilder:
         if not self._first_line:
             self._first_line = text.lstrip("-*•0123456789.) ").partition("\n")[0].strip()
 
-    def _close_list(self) -> None:
-        if self._items:
-            text = "\n".join(self._items)
-            self._items = []
-            self._append("list", text)
+    def _close(self) -> None:
+        """Make an element of the items or the records gathered so far; there are never both."""
+        kind: ElementKind = "list" if self._items else "table"
+        text = "\n".join(self._items or self._records)
+        self._items, self._records = [], []
+        if text:
+            self._append(kind, text)
 
     def _title(self, given: str, origin: Origin) -> str:
         for candidate in (one_line(given), self._first_title):

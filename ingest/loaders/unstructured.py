@@ -1,0 +1,134 @@
+"""The long tail by unstructured: mail, e-books, ODT, RTF, reStructuredText, Org, the Office formats of before 2007.
+
+An optional extra. Left to itself unstructured downloads a language model, detects the language of every paragraph and
+reports its use over the network; here it is given a rule-based sentence splitter, told not to detect, and switched
+quiet before it is imported.
+"""
+
+import io
+import os
+import shutil
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from ingest.loaders import archive, html
+from ingest.loaders.builder import DocumentBuilder, Origin
+from ingest.loaders.charset import decode
+from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
+from retrieval.records import Document
+
+VERSION = 1
+
+_EXTRA = "reading {} files needs: pip install 'footnote[unstructured]'"
+_ZIPPED = frozenset({"epub", "odt"})
+_OFFICE = frozenset({"doc", "ppt"})
+_TEXT = frozenset({"rst", "org"})
+_MAIL = frozenset({"eml", "msg"})
+
+
+def load(data: bytes, origin: Origin) -> Document:
+    """See `ingest.loaders.load`. Raises MissingExtra when unstructured is not installed."""
+    if origin.file_type == "xls":
+        raise UnsupportedMedia(f"{origin.name!r} is an Excel file of before 2007; save it as .xlsx")
+    if origin.file_type in _OFFICE and not shutil.which("soffice"):
+        raise UnsupportedMedia(
+            f"{origin.name!r} needs LibreOffice to be read; install it, or save the file as .{origin.file_type}x"
+        )
+    if origin.file_type in _ZIPPED:
+        archive.check(data, origin.name, doctype=True)
+    elements = _partition(data, origin)
+    builder = DocumentBuilder()
+    fields = _add_mail_head(builder, elements) if origin.file_type in _MAIL else {}
+    _add_elements(builder, elements, headings=origin.file_type not in _MAIL)
+    return builder.build(origin, title=str(fields.get("subject", "")), metadata=fields)
+
+
+def _partition(data: bytes, origin: Origin) -> list[Any]:
+    """Unstructured's elements of a file."""
+    partition = _partitioner(origin.file_type)
+    if origin.file_type in _TEXT:
+        data = decode(data).encode("utf-8")  # pandoc reads nothing else
+    options: dict[str, Any] = {"languages": [""]}  # an empty one: do not detect
+    if origin.file_type in _MAIL:
+        options["process_attachments"] = False
+    try:
+        elements: list[Any] = partition(file=io.BytesIO(data), **options)
+    except ImportError as exc:
+        raise MissingExtra(_EXTRA.format(origin.file_type.upper())) from exc
+    except Exception as exc:
+        # Whatever a parser of damaged files raises; it says so in words only.
+        if "encrypt" in str(exc).lower() or "password" in str(exc).lower():
+            raise EncryptedFile(f"{origin.name!r} is protected; save it without a password") from exc
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+        raise CorruptFile(f"{origin.name!r} cannot be read as {origin.file_type.upper()}: {reason}") from exc
+    return elements
+
+
+def _partitioner(file_type: str) -> Any:
+    module = {"eml": "email"}.get(file_type, file_type)
+    try:
+        _tame()
+        return getattr(import_module(f"unstructured.partition.{module}"), f"partition_{module}")
+    except ImportError as exc:
+        raise MissingExtra(_EXTRA.format(file_type.upper())) from exc
+
+
+@cache
+def _tame() -> None:
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ["SCARF_NO_ANALYTICS"] = "true"
+    os.environ["UNSTRUCTURED_DISABLE_NOTICE"] = "1"
+    spacy = import_module("spacy")
+    pipeline = spacy.blank("xx")  # no language in particular
+    pipeline.add_pipe("sentencizer")
+    tokenize = import_module("unstructured.nlp.tokenize")
+    vars(tokenize)["_get_nlp"] = lambda: pipeline
+
+
+def _add_mail_head(builder: DocumentBuilder, elements: Iterable[Any]) -> dict[str, object]:
+    """Who wrote what to whom, and when: as text, since people ask for it, and as metadata."""
+    metadata = next((element.metadata for element in elements), None)
+    if metadata is None:
+        return {}
+    sender, receiver = _names(metadata.sent_from), _names(metadata.sent_to)
+    subject, sent = metadata.subject or "", metadata.last_modified or ""
+    builder.title(subject)
+    lines = (("From", ", ".join(sender)), ("To", ", ".join(receiver)), ("Date", sent))
+    builder.paragraph("\n".join(f"{name}: {value}" for name, value in lines if value))
+    return {"subject": subject, "author": sender, "to": receiver, "created": sent}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),) if value else ()
+
+
+def _add_elements(builder: DocumentBuilder, elements: Iterable[Any], *, headings: bool) -> None:
+    page: object = None
+    for element in elements:
+        metadata = element.metadata
+        if metadata.page_number and metadata.page_number != page:
+            page = metadata.page_number
+            builder.page()
+        depth = metadata.category_depth
+        match element.category:
+            case "Header" | "Footer" | "PageBreak" | "Image":
+                continue
+            case "Title" if headings and depth is not None:
+                builder.heading(element.text, min(depth + 1, 6))
+            case "ListItem":
+                builder.item(element.text, depth=min(depth or 0, 8))
+            case "Table":
+                _add_table(builder, element.text, metadata.text_as_html)
+            case "CodeSnippet":
+                builder.code(element.text)
+            case _:
+                builder.paragraph(element.text)
+
+
+def _add_table(builder: DocumentBuilder, text: str, markup: str | None) -> None:
+    if markup:
+        html.add_fragment(builder, markup)
+    else:
+        builder.paragraph(text)

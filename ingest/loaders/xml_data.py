@@ -1,0 +1,105 @@
+"""XML that is no HTML: leaf elements as `name: text`, siblings on one line; mixed content as paragraphs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lxml import etree
+
+from ingest.loaders.builder import DocumentBuilder, Origin, stem
+from ingest.loaders.charset import decode
+from ingest.loaders.cleaning import clean, one_line
+from retrieval.errors import CorruptFile
+from retrieval.records import Document
+
+VERSION = 1
+
+LONG = 300
+"""Characters from which the text of a leaf is a paragraph of its own."""
+
+
+def load(data: bytes, origin: Origin) -> Document:
+    """See `ingest.loaders.load`."""
+    root = _parse(data, origin)
+    builder = DocumentBuilder()
+    for node in root.iter(etree.Element):
+        if _is_mixed(node):
+            _add_mixed(builder, node)
+        elif len(node) and not _inside_mixed(node):
+            _add_leaves(builder, node)
+    if not len(root):
+        builder.paragraph(root.text or "")
+    return builder.build(origin, title=_title(root) or stem(origin.name))
+
+
+def _parse(data: bytes, origin: Origin) -> Any:
+    # Entities stay unexpanded and nothing is fetched: a document of a kilobyte must not become gigabytes.
+    options = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+    options |= {"remove_comments": True, "remove_pis": True}
+    try:
+        return etree.fromstring(data, etree.XMLParser(**options))
+    except etree.XMLSyntaxError as exc:
+        try:  # the declaration may name another encoding than the bytes are in
+            text = clean(decode(data))
+            body = text[text.find("?>") + 2 :] if text.lstrip().startswith("<?xml") else text
+            return etree.fromstring(body.encode("utf-8"), etree.XMLParser(encoding="utf-8", **options))
+        except etree.XMLSyntaxError:
+            raise CorruptFile(f"{origin.name!r} is not well-formed XML ({exc}); repair it") from exc
+
+
+def _add_leaves(builder: DocumentBuilder, parent: Any) -> None:
+    """The leaves among the children of `parent`, as one record; long ones as paragraphs."""
+    short: list[str] = []
+    for name, text in _leaves(parent):
+        if len(text) > LONG:
+            builder.paragraph(f"{name}: {text}")
+        else:
+            short.append(f"{name}: {text}")
+    builder.record("; ".join(short))
+
+
+def _leaves(parent: Any) -> Iterator[tuple[str, str]]:
+    for key, value in parent.attrib.items():
+        if value.strip() and not key.startswith("{"):
+            yield key, one_line(value)
+    for child in parent:
+        if isinstance(child.tag, str) and not len(child):
+            text = one_line(child.text or "")
+            name = _name(child)
+            if text:
+                yield name, text
+            for key, value in child.attrib.items():
+                if value.strip() and not key.startswith("{"):
+                    yield f"{name}.{key}", one_line(value)
+
+
+def _is_mixed(node: Any) -> bool:
+    """Text and elements side by side, as in an article; the outermost such element only."""
+    return _has_both(node) and not _inside_mixed(node)
+
+
+def _inside_mixed(node: Any) -> bool:
+    return any(map(_has_both, node.iterancestors()))
+
+
+def _has_both(node: Any) -> bool:
+    return len(node) > 0 and (_shows(node.text) or any(_shows(child.tail) for child in node))
+
+
+def _shows(text: str | None) -> bool:
+    return bool(text and not text.isspace())
+
+
+def _add_mixed(builder: DocumentBuilder, node: Any) -> None:
+    builder.paragraph(one_line("".join(text for text in node.itertext())))
+
+
+def _name(node: Any) -> str:
+    return str(etree.QName(node).localname)
+
+
+def _title(root: Any) -> str:
+    for path in ("title", "head/title", "channel/title", "{*}title", "{*}channel/{*}title"):
+        found = root.findtext(path)
+        if found and found.strip():
+            return one_line(found)
+    return ""
