@@ -63,16 +63,12 @@ RESPONSES: dict[tuple[str, str], Any] = {
         "query": "what happens to things left on board",
         "results": [
             {
-                "rank": 1,
-                "score": 0.87,
-                "stages": {"dense": 0.52, "lexical": 6.1},
-                "chunk_id": _CITATION["chunk_id"],
-                "start": _CITATION["start"],
-                "end": _CITATION["end"],
-                "page": None,
+                **{name: value for name, value in _CITATION.items() if name not in ("quote", "support")},
                 "headings": ["Passengers on board", "Lost property"],
                 "text": _CITATION["quote"],
-                "document": _DOCUMENT,
+                "score": 0.87,
+                "stages": {"dense": 0.52, "lexical": 6.1},
+                "metadata": {},
             }
         ],
         "timings": {"embed": 0.003, "search": 0.002},

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retrieval.records import CollectionInfo, Document, DocumentInfo, Retrieval, ScoredChunk
+from generation.serialize import scored_chunk_to_dict
+from retrieval.records import CollectionInfo, Document, DocumentInfo, Retrieval
 
 MAX_K = 1_000
 MAX_PAGE = 1_000
@@ -63,20 +64,21 @@ class DocumentInfoResponse(_Response):
 
 
 class SearchResult(_Response):
-    """One chunk, with the scores that brought it here."""
+    """One chunk: where it stands, and the scores that brought it here."""
 
-    rank: int = Field(description="From 1.")
-    score: float = Field(description="Higher is better; comparable within one response only.")
-    stages: Mapping[str, float] = Field(description="Scores by stage.")
     chunk_id: str
-    start: int = Field(
-        description="Offset of the chunk's first character in the document's text (Unicode code points)."
-    )
+    doc_id: str
+    version: str
+    source_uri: str
+    title: str
+    start: int = Field(description="Offset of its first character in the document's text (Unicode code points).")
     end: int = Field(description="Offset after its last character.")
     page: int | None
     headings: list[str]
     text: str = Field(description="Exactly the document's text from `start` to `end`.")
-    document: DocumentInfoResponse
+    score: float = Field(description="Higher is better; comparable within one response only.")
+    stages: Mapping[str, float] = Field(description="Scores by stage.")
+    metadata: Mapping[str, Scalar | list[Scalar]]
 
 
 class SearchResponse(_Response):
@@ -251,22 +253,6 @@ def search(name: str, retrieval: Retrieval) -> SearchResponse:
     return SearchResponse(
         collection=name,
         query=retrieval.query,
-        results=[_search_result(rank, scored) for rank, scored in enumerate(retrieval.chunks, start=1)],
+        results=[SearchResult.model_validate(scored_chunk_to_dict(scored)) for scored in retrieval.chunks],
         timings=retrieval.timings,
-    )
-
-
-def _search_result(rank: int, scored: ScoredChunk) -> SearchResult:
-    chunk = scored.chunk
-    return SearchResult(
-        rank=rank,
-        score=scored.score,
-        stages=scored.stages,
-        chunk_id=chunk.chunk_id,
-        start=chunk.start,
-        end=chunk.end,
-        page=chunk.page,
-        headings=list(chunk.headings),
-        text=chunk.text,
-        document=document_info(scored.document),
     )

@@ -5,13 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from generation.serialize import answer_to_json, sentence_to_json
 
 from api import schemas
 from api.openapi import ANSWER_STREAM, problems
 from api.routes.access import CollectionHere, SettingsHere
 from api.streaming import Event, EventStream
 from generation.records import Answer
+from generation.serialize import answer_to_dict, sentence_to_dict
 from retrieval import filters
 from retrieval.errors import (
     ChatModelError,
@@ -50,16 +50,16 @@ def answer(opened: CollectionHere, settings: SettingsHere, asked: schemas.Answer
     """Answers from the documents, or declines and says why. Every citation was verified against the stored text."""
     node = None if asked.filter is None else filters.parse(asked.filter)
     if not asked.stream:
-        return JSONResponse(answer_to_json(opened.answerer.answer(asked.question, k=asked.k, filter=node)))
+        return JSONResponse(answer_to_dict(opened.answerer.answer(asked.question, k=asked.k, filter=node)))
 
     def produce() -> Iterator[Event]:
         events = opened.answerer.stream(asked.question, k=asked.k, filter=node)
         try:
             for number, item in enumerate(events):
                 if isinstance(item, Answer):
-                    yield Event("answer", answer_to_json(item))
+                    yield Event("answer", answer_to_dict(item))
                 else:
-                    yield Event("sentence", {"index": number, **sentence_to_json(item)})
+                    yield Event("sentence", {"index": number, **sentence_to_dict(item)})
         finally:
             events.close()
 
