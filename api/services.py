@@ -49,13 +49,12 @@ class Services:
         *,
         collections: Collections,
         embedder: Embedder,
-        build_retriever: Callable[[VectorStore], Retriever],
-        build_answerer: Callable[[Retriever], Answerer],
+        connect: Callable[[str, VectorStore], OpenCollection],
     ) -> None:
+        """`connect` puts a retriever and an answerer on a store; a new store is closed again when it fails."""
         self._collections = collections
         self._embedder = embedder
-        self._build_retriever = build_retriever
-        self._build_answerer = build_answerer
+        self._connect = connect
         self._opened: dict[str, OpenCollection] = {}
         self._lock = threading.Lock()
 
@@ -69,8 +68,11 @@ class Services:
             found = self._opened.get(name)
             if found is None:
                 store = self._collections.open(name)
-                retriever = self._build_retriever(store)
-                found = OpenCollection(name, store, retriever, self._build_answerer(retriever))
+                try:
+                    found = self._connect(name, store)
+                except BaseException:
+                    store.close()
+                    raise
                 self._opened[name] = found
             return found
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.services import Services
+from api.services import OpenCollection, Services
 from api.settings import ApiSettings
 from tests.fakes import FakeEmbedder
 from tests.unit.api.fakes import FakeAnswerer, FakeCollections, FakeRetriever, FakeStore
@@ -26,8 +26,7 @@ class Stage:
         return Services(
             collections=self.collections,
             embedder=FakeEmbedder(),
-            build_retriever=FakeRetriever,
-            build_answerer=lambda _: self.answerer,
+            connect=lambda name, store: OpenCollection(name, store, FakeRetriever(store), self.answerer),
         )
 
 

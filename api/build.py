@@ -1,0 +1,20 @@
+"""Settings to services: puts the packages below together for the routes."""
+
+from generation.build import build_answerer
+from retrieval.build import build_collections, build_embedder, build_retriever
+
+from api.services import OpenCollection, Services
+from generation.settings import GenerationSettings
+from retrieval.ports import VectorStore
+from retrieval.settings import RetrievalSettings
+
+
+def build_services(retrieval: RetrievalSettings, generation: GenerationSettings) -> Services:
+    """Services over what the settings name. Loads the embedder; collections are opened when they are asked for."""
+    embedder = build_embedder(retrieval)
+
+    def connect(name: str, store: VectorStore) -> OpenCollection:
+        retriever = build_retriever(store, embedder, retrieval)
+        return OpenCollection(name, store, retriever, build_answerer(retriever, generation))
+
+    return Services(collections=build_collections(retrieval), embedder=embedder, connect=connect)

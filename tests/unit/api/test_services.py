@@ -1,0 +1,42 @@
+"""The services behind the routes: collections are opened once, and nothing stays open that nobody can close."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from api.services import OpenCollection, Services
+from retrieval.errors import CollectionNotFound, EmbedderMismatch
+from retrieval.ports import VectorStore
+from tests.fakes import FakeEmbedder
+from tests.unit.api.conftest import Stage
+
+
+def test_many_threads_share_one_open_collection(stage: Stage) -> None:
+    """Requests that arrive together open a collection once."""
+    services = stage.services()
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(services.open, ["demo"] * 50))
+    assert stage.collections.opened == ["demo"]
+    assert all(each is opened[0] for each in opened)
+
+
+def test_unknown_collection_is_looked_for_again(stage: Stage) -> None:
+    """A collection that is made while the service runs is found without a restart."""
+    services = stage.services()
+    with pytest.raises(CollectionNotFound):
+        services.open("late")
+    stage.collections.stores["late"] = stage.store
+    assert services.open("late").name == "late"
+
+
+def test_store_is_closed_when_it_does_not_fit(stage: Stage) -> None:
+    """A collection of another model is refused each time, and its store does not stay open."""
+
+    def refuse(name: str, store: VectorStore) -> OpenCollection:
+        raise EmbedderMismatch(f"{name!r} was embedded with another model")
+
+    services = Services(collections=stage.collections, embedder=FakeEmbedder(), connect=refuse)
+    for _ in range(2):
+        with pytest.raises(EmbedderMismatch):
+            services.open("demo")
+    assert stage.store.closed
