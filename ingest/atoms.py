@@ -19,12 +19,16 @@ SLICE = 50_000
 CHARACTERS_PER_TOKEN = 12
 """A stretch counts as at least one token per so many characters: a word of 10,000 letters may be one unknown token."""
 
+LEAD_IN_TOKENS = 16
+"""A paragraph as short as this, without a full stop, says what follows."""
+
 # What it costs to cut after an atom, in the unit of `chunking.split`: 1 is a chunk that is all but empty.
 CUT_ELEMENT = 0.0
 CUT_SENTENCE = 0.06
 CUT_LINE = 0.1
 CUT_WORD = 0.5
 CUT_ANYWHERE = 0.8
+CUT_LEAD_IN = 0.3
 CUT_HEADING = 4.0
 
 # A sentence ends at . ! ? and their kin, closing quotes included, before a blank and no small letter; the marks of
@@ -61,7 +65,7 @@ def atoms(document: Document, tokenizer: Tokenizer, *, limit: int) -> list[Atom]
         fine = [
             atom for span in _slices(document.text, element) for atom in _cut(document.text, span, tokenizer, limit)
         ]
-        result.extend(_coalesce(fine, limit))
+        result.extend(_coalesce(fine, document.text, limit))
     return result
 
 
@@ -174,7 +178,7 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     return start + len(part) - len(part.lstrip()), start + len(part.rstrip())
 
 
-def _coalesce(fine: list[Atom], limit: int) -> Iterator[Atom]:
+def _coalesce(fine: list[Atom], text: str, limit: int) -> Iterator[Atom]:
     """Join neighbours that are very small, and tables and code that fit; the cut after the last is the element's."""
     if not fine:
         return
@@ -187,7 +191,18 @@ def _coalesce(fine: list[Atom], limit: int) -> Iterator[Atom]:
         else:
             yield pending
             pending = atom
-    yield replace(pending, cut=CUT_HEADING if pending.is_heading else CUT_ELEMENT)
+    yield replace(pending, cut=_cut_after(pending, text))
+
+
+def _cut_after(last: Atom, text: str) -> float:
+    """The cost of a cut after an element that ends with atom `last`."""
+    if last.is_heading:
+        return CUT_HEADING
+    # "The following products were announced:", or a line in bold that stands above a table.
+    leads = last.element.kind == "paragraph" and (
+        text[last.end - 1] in ":：" or (last.tokens <= LEAD_IN_TOKENS and text[last.end - 1].isalnum())
+    )
+    return CUT_LEAD_IN if leads else CUT_ELEMENT
 
 
 def _joined(a: Atom, b: Atom) -> Atom:

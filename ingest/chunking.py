@@ -28,6 +28,9 @@ CROSS_SUBSECTION = 0.25
 CROSS_SIBLING = 0.5
 CROSS_ABOVE = 0.8
 
+CROSS_PAGE = 0.1
+"""What a page break inside a chunk costs: a chunk on one page is easier to look up."""
+
 NO_WORDS = 3.0
 """Cost of a chunk without a letter or digit: it is of no use to a search."""
 
@@ -51,7 +54,7 @@ def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: Ch
     contexts = _Contexts(document, tokenizer, context_limit)
     chunks: list[Chunk] = []
     version = document.version
-    for first, last in _pack(pieces, limit - overlap):
+    for first, last in _pack(pieces, document, limit - overlap):
         members = pieces[first:last]
         headings = _common_path(members)
         context = contexts.of(headings, members)
@@ -80,11 +83,11 @@ def fingerprint(settings: ChunkingSettings, window: int) -> str:
     return f"chunking/{VERSION}:" + ".".join(map(str, sizes))
 
 
-def _pack(pieces: Sequence[Atom], limit: int) -> list[tuple[int, int]]:
+def _pack(pieces: Sequence[Atom], document: Document, limit: int) -> list[tuple[int, int]]:
     """Ranges of atoms, one per chunk, of least total cost."""
     tokens = [0, *accumulate(piece.tokens for piece in pieces)]
     words = [0, *accumulate(piece.words for piece in pieces)]
-    crossing = [0.0, *accumulate(_crossing(pieces))]
+    crossing = [0.0, *accumulate(_crossing(pieces, document))]
     best = [0.0] + [float("inf")] * len(pieces)
     origin = [0] * (len(pieces) + 1)
     for end in range(1, len(pieces) + 1):
@@ -108,19 +111,19 @@ def _pack(pieces: Sequence[Atom], limit: int) -> list[tuple[int, int]]:
     return ranges[::-1]
 
 
-def _crossing(pieces: Sequence[Atom]) -> Iterator[float]:
+def _crossing(pieces: Sequence[Atom], document: Document) -> Iterator[float]:
     """For each atom, what it costs to have it inside a chunk but not at its start."""
-    level, after_heading = 0, False
+    level, after_heading, page = 0, False, document.page_at(0)
     for piece in pieces:
-        found = (piece.element.level or 1) if piece.is_heading else None
-        if found is None or after_heading:
-            yield 0.0
-        elif found > level:
-            yield CROSS_SUBSECTION
-        else:
-            yield CROSS_SIBLING if found == level else CROSS_ABOVE
-        level = found if found is not None else level
-        after_heading = found is not None
+        cost = 0.0
+        if piece.is_heading:
+            found = piece.element.level or 1
+            if not after_heading:  # a heading right below a heading belongs with it
+                cost = CROSS_SUBSECTION if found > level else CROSS_SIBLING if found == level else CROSS_ABOVE
+            level = found
+        found_page = document.page_at(piece.start)
+        yield cost + (CROSS_PAGE if found_page != page else 0.0)
+        after_heading, page = piece.is_heading, found_page
 
 
 def _common_path(members: Sequence[Atom]) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ _FORMATS = {
     "xml": ("xml_data", "application/xml"),
     "rst": ("unstructured", "text/x-rst"),
     "org": ("unstructured", "text/org"),
-    "eml": ("unstructured", "message/rfc822"),
+    "eml": ("mail", "message/rfc822"),
     "rtf": ("unstructured", "application/rtf"),
     "odt": ("unstructured", "application/vnd.oasis.opendocument.text"),
     "epub": ("unstructured", "application/epub+zip"),

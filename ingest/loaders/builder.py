@@ -1,6 +1,7 @@
 """The shared way to make a Document: loaders say what the parts are, the builder knows where they stand."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -98,13 +99,14 @@ class DocumentBuilder:
             self._items.append(f"{indent}{marker} " + text.replace("\n", f"\n{indent}  "))
 
     def continue_item(self, text: str, *, depth: int = 0) -> None:
-        """A further paragraph of the item added last."""
+        """A further paragraph of the item added last; an ordinary one when something came between."""
+        if not self._items:
+            self.paragraph(text)
+            return
         text = prose(text)
         if not text:
             return
-        if self._records:
-            self._close()
-        indent = "  " * (depth + 1) if self._items else ""
+        indent = "  " * (depth + 1)
         self._items.append(indent + text.replace("\n", "\n" + indent))
 
     def table(self, rows: Iterable[Sequence[str]]) -> None:
@@ -191,6 +193,19 @@ class DocumentBuilder:
         if any(map(str.isalnum, self._first_line)) and len(self._first_line) <= MAX_TITLE:
             return one_line(self._first_line)
         return stem(origin.name) or shorten(one_line(self._first_line), MAX_TITLE) or origin.doc_id
+
+
+_FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
+_NO_TITLE = re.compile(
+    r"(?i)^(?:untitled|(?:microsoft )?(?:word|powerpoint|excel)(?: presentation| document)?|slide \d+|presentation\d*"
+    r"|document\d*|[\d\W_]+)$|^microsoft (?:word|powerpoint|excel) - "
+)
+
+
+def sensible_title(text: str) -> str:
+    """`text` on one line if a person wrote it as a title; empty if a program filled in a file name or its own."""
+    title = one_line(text)
+    return "" if len(title) < 4 or _FILE_NAME.search(title) or _NO_TITLE.match(title) else title
 
 
 def shorten(text: str, limit: int) -> str:

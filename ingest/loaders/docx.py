@@ -10,7 +10,7 @@ from typing import Any
 import docx
 from docx.oxml.ns import qn
 
-from ingest.loaders.builder import DocumentBuilder, Origin
+from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.openxml import core_properties, open_package
 from retrieval.records import Document
 
@@ -48,7 +48,8 @@ def load(data: bytes, origin: Origin) -> Document:
             _add_paragraph(builder, block, styles)
     for note in _notes(package):
         builder.paragraph(note)
-    return builder.build(origin, title=package.core_properties.title, metadata=core_properties(package))
+    fields = core_properties(data)
+    return builder.build(origin, title=sensible_title(fields.pop("title", "")), metadata=fields)
 
 
 def _blocks(parent: Any, depth: int = 0) -> Iterator[Any]:

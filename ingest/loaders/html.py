@@ -9,9 +9,9 @@ from typing import Any
 
 from lxml import etree
 
-from ingest.loaders.builder import DocumentBuilder, Origin
+from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.charset import decode
-from ingest.loaders.cleaning import clean, one_line
+from ingest.loaders.cleaning import clean
 from retrieval.errors import EmptyDocument
 from retrieval.records import Document
 
@@ -20,7 +20,7 @@ VERSION = 1
 _CHROME = frozenset(
     {
         *("script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "video"),
-        *("audio", "nav", "header", "footer", "aside", "dialog", "menu", "button", "select", "input", "textarea"),
+        *("audio", "nav", "footer", "aside", "dialog", "menu", "button", "select", "input", "textarea"),
         *("option", "datalist", "map", "head"),
     }
 )
@@ -50,7 +50,7 @@ def load(data: bytes, origin: Origin) -> Document:
     add_tree(builder, _main_part(root))
     if builder.is_empty:  # all of it looked like chrome: better too much than nothing
         add_tree(builder, root, keep_chrome=True)
-    title = one_line(" ".join(root.xpath("//head//title[1]//text()")))
+    title = sensible_title(" ".join(root.xpath("//head//title[1]//text()")))
     return builder.build(origin, title=title, metadata=fields)
 
 
@@ -102,36 +102,53 @@ class _Walker:
 
     def _start(self, node: Any) -> bool:
         """Begin a node; True when all below it is dealt with."""
-        tag = node.tag
-        if not isinstance(tag, str):
+        if self._is_dropped(node):
             return True
-        if _is_hidden(node) or (_is_chrome(node) if not self._keep_chrome else tag in _ALWAYS_DROPPED):
-            return True
-        if tag in _INLINE:
+        if node.tag in _INLINE:
             self._inline(node)
             return False
         self._flush()
-        if tag == "pre":
-            self._builder.code("".join(node.itertext()))
+        if self._whole(node):
             return True
-        if tag == "table" and _is_data_table(node):
-            self._table(node)
-            return True
-        if tag in _HEADINGS:
-            self._heading = _HEADINGS[tag]
-        elif tag in ("ul", "ol", "dl"):
-            self._lists.append(_first_number(node) if tag == "ol" else None)
-        elif tag in ("li", "dt"):
+        if node.tag in _HEADINGS:
+            self._heading = _HEADINGS[node.tag]
+        elif node.tag in ("ul", "ol", "dl"):
+            self._lists.append(_first_number(node) if node.tag == "ol" else None)
+        elif node.tag in ("li", "dt"):
             self._fresh = True
         if node.text:
             self._text.append(_flow(node.text))
         return False
 
+    def _is_dropped(self, node: Any) -> bool:
+        if not isinstance(node.tag, str) or _is_hidden(node):
+            return True
+        return node.tag in _ALWAYS_DROPPED if self._keep_chrome else _is_chrome(node)
+
+    def _whole(self, node: Any) -> bool:
+        """Deal with a node that is taken as one; False when it is not such a node."""
+        if node.tag == "pre":
+            self._builder.code("".join(node.itertext()))
+        elif node.tag == "header" and not self._keep_chrome:  # of all that it may hold, the title is wanted
+            for heading in node.iterdescendants(*_HEADINGS):
+                self._builder.heading(_visible(heading), _HEADINGS[heading.tag])
+        elif node.tag == "table" and _is_data_table(node):
+            for caption in node.iterfind("caption"):
+                self._builder.paragraph(_visible(caption))
+            self._builder.table([_visible(cell) for cell in _cells(row)] for row in node.iter("tr"))
+        elif node.tag == "tr" and _is_data_row(node):  # in a table that is laid out otherwise, such as an infobox
+            self._builder.record(" | ".join(filter(None, map(_visible, _cells(node)))))
+        else:
+            return False
+        return True
+
     def _inline(self, node: Any) -> None:
         if node.tag == "br":
             self._text.append("\n")
         elif node.tag == "img":
-            self._text.append(_flow(node.get("alt") or ""))
+            description = _flow(node.get("alt") or "")
+            if not _FILE_NAME.search(description):
+                self._text.append(description)
         if node.text:
             self._text.append(_flow(node.text))
 
@@ -155,23 +172,14 @@ class _Walker:
         if self._heading:
             self._builder.heading(text, self._heading)
         elif not self._lists:
-            self._builder.paragraph(text)
+            for part in _BLANK_LINE.split(text):  # two <br> make a paragraph
+                self._builder.paragraph(part)
         elif self._fresh:
             number = self._lists[-1]
             self._builder.item(text, depth=len(self._lists) - 1, marker="-" if number is None else f"{number}.")
             self._fresh = False
         else:
             self._builder.continue_item(text, depth=len(self._lists) - 1)
-
-    def _table(self, table: Any) -> None:
-        for caption in table.iterfind("caption"):
-            self._builder.paragraph(_visible(caption))
-        rows = [[_visible(cell) for cell in row if cell.tag in ("td", "th")] for row in table.iter("tr")]
-        if max(map(len, rows), default=0) > 1:
-            self._builder.table(rows)
-        else:
-            for row in rows:
-                self._builder.paragraph(" ".join(row))
 
 
 _ALWAYS_DROPPED = frozenset({"script", "style", "noscript", "template", "svg", "head", "iframe"})
@@ -180,8 +188,6 @@ _ALWAYS_DROPPED = frozenset({"script", "style", "noscript", "template", "svg", "
 def _is_chrome(node: Any) -> bool:
     if node.get("role") in _CHROME_ROLES:
         return True
-    if node.tag == "header":  # of an article it holds the title
-        return node.find(".//h1") is None and next(node.iterancestors("article", "main"), None) is None
     return node.tag in _CHROME
 
 
@@ -190,13 +196,35 @@ def _is_hidden(node: Any) -> bool:
     return node.get("hidden") is not None or bool(style and _HIDDEN_STYLE.search(style))
 
 
+MAX_CELL = 1500
+"""Characters; a cell that holds more is part of a page's layout."""
+
+MAX_ROW_CELL = 300
+"""The same for a row of a table that lays out a page."""
+
+
 def _is_data_table(table: Any) -> bool:
-    # A table with headings, lists or tables in its cells lays out a page; its cells are blocks of their own.
-    return next(table.iterdescendants("table", "h1", "h2", "h3", "pre", "ul", "ol"), None) is None
+    # A table of one column, or with sections or tables in its cells, lays out a page: its cells hold blocks.
+    if next(table.iterdescendants("table", "h1", "h2", "h3", "pre"), None) is not None:
+        return False
+    rows = [_cells(row) for row in table.iter("tr")]
+    longest = max((len("".join(cell.itertext())) for row in rows for cell in row), default=0)
+    return max(map(len, rows), default=0) > 1 and longest <= MAX_CELL
+
+
+def _is_data_row(row: Any) -> bool:
+    cells = [cell for cell in _cells(row) if "".join(cell.itertext()).strip()]
+    if len(cells) < 2 or next(row.iterdescendants("table", "h1", "h2", "h3", "pre", "p"), None) is not None:
+        return False
+    return all(len("".join(cell.itertext())) <= MAX_ROW_CELL for cell in cells)
+
+
+def _cells(row: Any) -> list[Any]:
+    return [cell for cell in row if cell.tag in ("td", "th")]
 
 
 def _visible(cell: Any) -> str:
-    return _flow("".join(_cell_parts(cell)))
+    return _flow("".join(_cell_parts(cell))).strip(" ;")
 
 
 def _cell_parts(cell: Any) -> Iterator[str]:
@@ -204,7 +232,7 @@ def _cell_parts(cell: Any) -> Iterator[str]:
     for event, node in events:
         if event == "end":
             if node.tag not in _INLINE:
-                yield " "
+                yield "; " if node.tag == "li" else " "
             if node is not cell and node.tail:
                 yield node.tail
         elif not isinstance(node.tag, str) or node.tag in _ALWAYS_DROPPED or _is_hidden(node):
@@ -216,6 +244,8 @@ def _cell_parts(cell: Any) -> Iterator[str]:
 
 
 _WHITE = re.compile(r"\s+")
+_FILE_NAME = re.compile(r"\.[A-Za-z]{3,4}\s*$")
+_BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 def _flow(text: str) -> str:

@@ -14,7 +14,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from ingest.loaders import pdf_layout
-from ingest.loaders.builder import DocumentBuilder, Origin, stem
+from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title, stem
 from ingest.loaders.cleaning import clean, one_line
 from ingest.loaders.pdf_layout import Line
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
@@ -143,16 +143,10 @@ def _outline(document: Any) -> dict[int, list[tuple[str, int]]]:
     return result
 
 
-_FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
-_NO_TITLE = re.compile(
-    r"^(?:untitled|microsoft (?:word|powerpoint|excel)|slide \d+|document\d*|[\d\W_]+)\b", re.IGNORECASE
-)
-
-
 def _title(info: dict[str, str], origin: Origin) -> str:
     """The title that the file gives itself, unless it is what a program put there."""
-    title = one_line(info.get("Title", ""))
-    if len(title) > 3 and not _FILE_NAME.search(title) and not _NO_TITLE.match(title):
+    title = sensible_title(info.get("Title", ""))
+    if title:
         return title
     # A name of several words was given by a person and says more than a first line such as "UNITED STATES".
     name = stem(origin.name)

@@ -6,7 +6,7 @@ from typing import Any
 import pptx
 from pptx.enum.shapes import MSO_SHAPE_TYPE
 
-from ingest.loaders.builder import DocumentBuilder, Origin
+from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.openxml import core_properties, open_package
 from retrieval.records import Document
 
@@ -23,10 +23,8 @@ def load(data: bytes, origin: Origin) -> Document:
     for slide in package.slides:
         builder.page()
         _add_slide(builder, slide)
-    title = package.core_properties.title
-    # What the program fills in by itself.
-    title = "" if (title or "").lower() in ("powerpoint presentation", "presentation") else title
-    return builder.build(origin, title=title, metadata=core_properties(package))
+    fields = core_properties(data)
+    return builder.build(origin, title=sensible_title(fields.pop("title", "")), metadata=fields)
 
 
 def _add_slide(builder: DocumentBuilder, slide: Any) -> None:

@@ -28,13 +28,14 @@ def add_rows(builder: DocumentBuilder, rows: Iterable[Sequence[str]]) -> None:
         builder.paragraph(" ".join(ahead.pop(0)).strip())
     header = ahead.pop(0) if _is_header(ahead) else None
     body = chain(ahead, stream)
-    lines = (_record(header, row) for row in body) if header else (_plain(row) for row in body)
+    unused = {i for i in range(max(map(len, ahead), default=0)) if not any(row[i : i + 1] > [""] for row in ahead)}
+    lines = (_record(header, row) for row in body) if header else (_plain(row, unused) for row in body)
     empty = True
     while block := list(islice(lines, ROWS_PER_BLOCK)):
         builder.records(block)
         empty = False
     if header and empty:
-        builder.records([_plain(header)])
+        builder.records([_plain(header, unused)])
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -72,5 +73,6 @@ def _cells(header: Sequence[str], row: Sequence[str]) -> Iterator[str]:
             yield f"{name.rstrip(':')}: {value}" if name else value
 
 
-def _plain(row: Sequence[str]) -> str:
-    return " | ".join(_without_tail(row))
+def _plain(row: Sequence[str], unused: set[int]) -> str:
+    """Cells joined; columns that are there for looks only are left out."""
+    return " | ".join(cell for i, cell in enumerate(_without_tail(row)) if cell or i not in unused)

@@ -1,4 +1,4 @@
-"""The long tail by unstructured: mail, e-books, ODT, RTF, reStructuredText, Org, the Office formats of before 2007.
+"""The long tail by unstructured: Outlook messages, e-books, ODT, RTF, reStructuredText, Org, old Office formats.
 
 An optional extra. Left to itself unstructured downloads a language model, detects the language of every paragraph and
 reports its use over the network; here it is given a rule-based sentence splitter, told not to detect, and switched
@@ -8,12 +8,12 @@ quiet before it is imported.
 import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ingest.loaders import archive, html
+from ingest.loaders import archive, html, mail
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
@@ -25,7 +25,6 @@ _EXTRA = "reading {} files needs: pip install 'footnote[unstructured]'"
 _ZIPPED = frozenset({"epub", "odt"})
 _OFFICE = frozenset({"doc", "ppt"})
 _TEXT = frozenset({"rst", "org"})
-_MAIL = frozenset({"eml", "msg"})
 
 
 def load(data: bytes, origin: Origin) -> Document:
@@ -39,9 +38,11 @@ def load(data: bytes, origin: Origin) -> Document:
     if origin.file_type in _ZIPPED:
         archive.check(data, origin.name, doctype=True)
     elements = _partition(data, origin)
+    if not elements and b"e\0n\0c\0r\0y\0p\0t" in data:
+        raise EncryptedFile(f"{origin.name!r} is an encrypted message; save it decrypted")
     builder = DocumentBuilder()
-    fields = _add_mail_head(builder, elements) if origin.file_type in _MAIL else {}
-    _add_elements(builder, elements, headings=origin.file_type not in _MAIL)
+    fields = _add_mail_head(builder, elements) if origin.file_type == "msg" else {}
+    _add_elements(builder, elements, headings=origin.file_type != "msg")
     return builder.build(origin, title=str(fields.get("subject", "")), metadata=fields)
 
 
@@ -51,7 +52,7 @@ def _partition(data: bytes, origin: Origin) -> list[Any]:
     if origin.file_type in _TEXT:
         data = decode(data).encode("utf-8")  # pandoc reads nothing else
     options: dict[str, Any] = {"languages": [""]}  # an empty one: do not detect
-    if origin.file_type in _MAIL:
+    if origin.file_type == "msg":
         options["process_attachments"] = False
     try:
         elements: list[Any] = partition(file=io.BytesIO(data), **options)
@@ -67,10 +68,9 @@ def _partition(data: bytes, origin: Origin) -> list[Any]:
 
 
 def _partitioner(file_type: str) -> Any:
-    module = {"eml": "email"}.get(file_type, file_type)
     try:
         _tame()
-        return getattr(import_module(f"unstructured.partition.{module}"), f"partition_{module}")
+        return getattr(import_module(f"unstructured.partition.{file_type}"), f"partition_{file_type}")
     except ImportError as exc:
         raise MissingExtra(_EXTRA.format(file_type.upper())) from exc
 
@@ -88,24 +88,21 @@ def _tame() -> None:
 
 
 def _add_mail_head(builder: DocumentBuilder, elements: Iterable[Any]) -> dict[str, object]:
-    """Who wrote what to whom, and when: as text, since people ask for it, and as metadata."""
     metadata = next((element.metadata for element in elements), None)
     if metadata is None:
         return {}
-    sender, receiver = _names(metadata.sent_from), _names(metadata.sent_to)
-    subject, sent = metadata.subject or "", metadata.last_modified or ""
-    builder.title(subject)
-    lines = (("From", ", ".join(sender)), ("To", ", ".join(receiver)), ("Date", sent))
-    builder.paragraph("\n".join(f"{name}: {value}" for name, value in lines if value))
-    return {"subject": subject, "author": sender, "to": receiver, "created": sent}
+    return mail.add_head(
+        builder,
+        subject=metadata.subject or "",
+        sender=", ".join(metadata.sent_from or ()),
+        receiver=", ".join(metadata.sent_to or ()),
+        date=metadata.last_modified or "",
+    )
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),) if value else ()
-
-
-def _add_elements(builder: DocumentBuilder, elements: Iterable[Any], *, headings: bool) -> None:
+def _add_elements(builder: DocumentBuilder, elements: Sequence[Any], *, headings: bool) -> None:
     page: object = None
+    top = min((e.metadata.category_depth or 0 for e in elements if e.category == "ListItem"), default=0)
     for element in elements:
         metadata = element.metadata
         if metadata.page_number and metadata.page_number != page:
@@ -118,7 +115,7 @@ def _add_elements(builder: DocumentBuilder, elements: Iterable[Any], *, headings
             case "Title" if headings and depth is not None:
                 builder.heading(element.text, min(depth + 1, 6))
             case "ListItem":
-                builder.item(element.text, depth=min(depth or 0, 8))
+                builder.item(element.text, depth=min((depth or 0) - top, 8))
             case "Table":
                 _add_table(builder, element.text, metadata.text_as_html)
             case "CodeSnippet":

@@ -11,8 +11,9 @@ from typing import Any
 
 import openpyxl
 
-from ingest.loaders import archive, tabular
-from ingest.loaders.builder import DocumentBuilder, Origin, stem
+from ingest.loaders import tabular
+from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title, stem
+from ingest.loaders.openxml import core_properties, open_package
 from retrieval.records import Document
 
 VERSION = 1
@@ -25,25 +26,22 @@ _ERRORS = frozenset({"#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#N/A", "#NULL!", 
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
-    archive.check(data, origin.name)
     builder = DocumentBuilder()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that do not concern the text
-        workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+        workbook = open_package(_open, data, origin)
         try:
             for sheet in workbook.worksheets:
                 _add_sheet(builder, sheet)
-            properties = workbook.properties
         finally:
             workbook.close()
-    fields = {
-        "author": properties.creator,
-        "subject": properties.subject,
-        "keywords": properties.keywords,
-        "created": properties.created,
-        "modified": properties.modified,
-    }
-    return builder.build(origin, title=properties.title or stem(origin.name), metadata=fields)
+    fields = core_properties(data)
+    title = sensible_title(fields.pop("title", ""))
+    return builder.build(origin, title=title or stem(origin.name), metadata=fields)
+
+
+def _open(file: io.BytesIO) -> Any:
+    return openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
 
 
 def _add_sheet(builder: DocumentBuilder, sheet: Any) -> None:

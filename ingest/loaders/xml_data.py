@@ -5,6 +5,7 @@ from typing import Any
 
 from lxml import etree
 
+from ingest.loaders import html
 from ingest.loaders.builder import DocumentBuilder, Origin, stem
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean, one_line
@@ -47,14 +48,14 @@ def _parse(data: bytes, origin: Origin) -> Any:
 
 
 def _add_leaves(builder: DocumentBuilder, parent: Any) -> None:
-    """The leaves among the children of `parent`, as one record; long ones as paragraphs."""
-    short: list[str] = []
-    for name, text in _leaves(parent):
-        if len(text) > LONG:
+    """The leaves among the children of `parent`: short ones as one record, long ones as paragraphs below it."""
+    leaves = list(_leaves(parent))
+    builder.record("; ".join(f"{name}: {text}" for name, text in leaves if len(text) <= LONG))
+    for name, text in leaves:
+        if len(text) > LONG and "</" in text:  # feeds carry articles as HTML in a text
+            html.add_fragment(builder, text)
+        elif len(text) > LONG:
             builder.paragraph(f"{name}: {text}")
-        else:
-            short.append(f"{name}: {text}")
-    builder.record("; ".join(short))
 
 
 def _leaves(parent: Any) -> Iterator[tuple[str, str]]:
