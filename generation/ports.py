@@ -1,11 +1,14 @@
-"""The port of generation: what a chat model promises, whoever implements it."""
+"""The ports of generation: what a chat model promises, whoever implements it, and what is asked of retrieval."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from generation.evidence import Evidence
 from generation.records import Usage
-from retrieval.records import ScoredChunk
+from retrieval.filters import Filter
+from retrieval.ports import Embedder, Snapshot, VectorStore
+from retrieval.records import Retrieval, ScoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class ChatRequest:
     chunks: Sequence[ScoredChunk]
     max_tokens: int = 512
     temperature: float = 0.0
+    evidence: Evidence | None = None
+    """The sentences of `chunks`, scored, when that was done already; the extractive model composes from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +51,20 @@ class ChatModel(Protocol):
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """Pieces as they come; closing the iterator cancels the call."""
+        ...
+
+
+class Retriever(Protocol):
+    """What `retrieval.retriever.Retriever` offers to an answerer."""
+
+    @property
+    def store(self) -> VectorStore: ...
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+    def retrieve(
+        self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None
+    ) -> Retrieval:
+        """The k best chunks, from the snapshot given."""
         ...

@@ -68,3 +68,20 @@ class Answer:
     def text(self) -> str:
         """The answer as prose, without markers."""
         return " ".join(sentence.text for sentence in self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceEvent:
+    """Of a streamed answer: the next sentence, complete, its citations verified."""
+
+    sentence: Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """Of a streamed answer: the last event, the answer as a whole; its sentences are those that were streamed."""
+
+    answer: Answer
+
+
+AnswerStream = SentenceEvent | AnswerEvent

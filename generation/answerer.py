@@ -1,0 +1,165 @@
+"""From a question to a verified answer: retrieve, weigh the evidence, decline or write, verify every footnote."""
+
+import time
+from collections.abc import Iterator
+from typing import cast
+
+from generation import prompt
+from generation.citations import Citer
+from generation.declining import no_evidence, says_unknown, unknown_to_model, unverified
+from generation.evidence import Assessor, Evidence
+from generation.markers import Claim, ClaimParser
+from generation.ports import ChatModel, ChatRequest, Retriever
+from generation.records import Answer, AnswerEvent, AnswerStatus, AnswerStream, Sentence, SentenceEvent, Usage
+from generation.settings import GenerationSettings
+from retrieval.analysis import Analyzer, analyzer
+from retrieval.errors import InvalidQuery
+from retrieval.filters import Filter
+from retrieval.ports import Snapshot
+from retrieval.records import Retrieval
+
+
+class Answerer:
+    """Answers questions from one collection. Thread-safe when its chat model is."""
+
+    def __init__(self, retriever: Retriever, chat_model: ChatModel, settings: GenerationSettings) -> None:
+        self.retriever = retriever
+        self.chat_model = chat_model
+        self.settings = settings
+        self.assessor = Assessor(retriever.embedder)
+
+    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
+        """The answer, or one that says why there is none. `k` chunks are answered from (default: the setting).
+
+        Raises InvalidQuery, UnknownField, StoreError, ChatModelError, ChatModelUnavailable.
+        """
+        *_, last = self.stream(question, k=k, filter=filter)
+        return cast("AnswerEvent", last).answer
+
+    def stream(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Iterator[AnswerStream]:
+        """The same answer as it grows: each sentence once it is verified, at the end the whole.
+
+        A declined answer streams no sentences, only its whole. Closing the iterator stops the chat model. Raises
+        InvalidQuery for the question at once, the other errors of `answer` on the way.
+        """
+        return self._events(self._checked(question), self.settings.k if k is None else k, filter)
+
+    def _checked(self, question: str) -> str:
+        limit = self.settings.max_question_characters
+        if len(question) > limit:
+            raise InvalidQuery(
+                f"the question has {len(question)} characters, at most {limit} are allowed; ask it shorter, "
+                "or raise generation.max_question_characters"
+            )
+        if not any(character.isalnum() for character in question):
+            raise InvalidQuery(f"the question {question[:80]!r} has no words; ask something like 'Who may sign?'")
+        return question.strip()
+
+    def _events(self, question: str, k: int, filter: Filter | None) -> Iterator[AnswerStream]:
+        started = time.perf_counter()
+        with self.retriever.store.snapshot() as snapshot:
+            retrieval = self.retriever.retrieve(question, k=k, filter=filter, snapshot=snapshot)
+            retrieved = time.perf_counter()
+            run = _Run(self, question, snapshot, retrieval)
+            run.timings["retrieve"] = retrieved - started
+            run.timings["evidence"] = time.perf_counter() - retrieved
+            if run.evidence.score < self.settings.threshold or not retrieval.chunks:
+                reason = no_evidence(run.collection, retrieval.chunks, run.evidence, filtered=filter is not None)
+                yield AnswerEvent(run.declined(reason))
+            else:
+                yield from run.write()
+
+
+class _Run:
+    """One question that has been retrieved for, on its way to its answer."""
+
+    def __init__(self, answerer: Answerer, question: str, snapshot: Snapshot, retrieval: Retrieval) -> None:
+        self.timings: dict[str, float] = {}
+        self.collection = snapshot.info.name
+        self._answerer = answerer
+        self._question = question
+        self._snapshot = snapshot
+        self._retrieval = retrieval
+        self._analyzer: Analyzer = analyzer(snapshot.info.language)
+        self._usage = Usage()
+        self._dropped = 0
+        self.evidence: Evidence = answerer.assessor.assess(
+            question, retrieval.chunks, analyzer=self._analyzer, query_vector=retrieval.query_vector
+        )
+
+    def write(self) -> Iterator[AnswerStream]:
+        """Let the chat model write, and show what is verified.
+
+        Before the first verified citation nothing is shown: till then it may still be a refusal or an invention.
+        """
+        started = time.perf_counter()
+        sentences: list[Sentence] = []
+        shown, cited, unknown = 0, False, False
+        for sentence in self._sentences():
+            unknown = unknown or says_unknown(sentence.text)
+            cited = cited or bool(sentence.citations)
+            sentences.append(sentence)
+            if cited:
+                for ready in sentences[shown:]:
+                    yield SentenceEvent(ready)
+                shown = len(sentences)
+        self.timings["write"] = time.perf_counter() - started
+        name, model = self.collection, self._answerer.chat_model.name
+        if cited:
+            yield AnswerEvent(self._answer("answered", tuple(sentences)))
+        elif unknown or not sentences:
+            yield AnswerEvent(self.declined(unknown_to_model(name, model)))
+        else:
+            yield AnswerEvent(self.declined(unverified(name, model, self._dropped)))
+
+    def declined(self, reason: str) -> Answer:
+        """The answer whose one sentence says why there is none."""
+        return self._answer("declined", (Sentence(reason),))
+
+    def _sentences(self) -> Iterator[Sentence]:
+        """What the chat model writes, sentence by sentence, verified; drops are counted on the way."""
+        embedder = self._answerer.retriever.embedder
+        citer = Citer(self._retrieval.chunks, self._snapshot, embedder=embedder, analyzer=self._analyzer)
+        for claim in self._claims():
+            result = citer.cite(claim)
+            self._dropped += result.dropped
+            if says_unknown(claim.text):
+                yield Sentence(claim.text)  # a marker behind "I do not know" supports nothing
+            elif result.sentence.text:
+                yield result.sentence
+
+    def _claims(self) -> Iterator[Claim]:
+        settings = self._answerer.settings
+        request = ChatRequest(
+            messages=prompt.messages(self._question, self._retrieval.chunks),
+            question=self._question,
+            chunks=self._retrieval.chunks,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            evidence=self.evidence,
+        )
+        parser = ClaimParser()
+        deltas = self._answerer.chat_model.stream(request)
+        try:
+            for delta in deltas:
+                self._usage = delta.usage or self._usage
+                yield from parser.feed(delta.text)
+            yield from parser.finish()
+        finally:
+            close = getattr(deltas, "close", None)  # an iterator need not have it; a model's connection does
+            if close:
+                close()
+
+    def _answer(self, status: AnswerStatus, sentences: tuple[Sentence, ...]) -> Answer:
+        return Answer(
+            question=self._question,
+            collection=self.collection,
+            status=status,
+            sentences=sentences,
+            evidence=self.evidence.score,
+            model=self._answerer.chat_model.name,
+            dropped_citations=self._dropped,
+            usage=self._usage,
+            timings={**self._retrieval.timings, **self.timings},
+            retrieved=self._retrieval.chunks,
+        )

@@ -1,0 +1,50 @@
+"""Settings to objects: the only file that imports chat models, each when it is asked for."""
+
+from generation.answerer import Answerer
+from generation.evidence import Assessor
+from generation.ports import ChatModel, Retriever
+from generation.settings import GenerationSettings
+from retrieval.errors import ConfigError
+from retrieval.ports import Embedder
+
+
+def build_answerer(retriever: Retriever, settings: GenerationSettings) -> Answerer:
+    """The answerer over `retriever` with the chat model that the settings name. Raises ConfigError, MissingExtra."""
+    return Answerer(retriever, build_chat_model(settings, retriever.embedder), settings)
+
+
+def build_chat_model(settings: GenerationSettings, embedder: Embedder) -> ChatModel:
+    """The chat model that the settings name; no network yet. Raises ConfigError, MissingExtra."""
+    match settings.chat_model:
+        case "extractive":
+            from generation.chat_models.extractive import ExtractiveModel  # noqa: PLC0415  # lazy, as the others
+
+            return ExtractiveModel(Assessor(embedder), max_sentences=settings.max_sentences)
+        case "openai":
+            from generation.chat_models.openai import OpenAIChatModel  # noqa: PLC0415  # lazy: httpx
+
+            return OpenAIChatModel(
+                base_url=_required(settings, "base_url", "http://localhost:8000/v1"),
+                model=_required(settings, "model", "llama-3.1-8b-instruct"),
+                api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+                timeout=settings.timeout,
+            )
+        case "bedrock":
+            from generation.chat_models.bedrock import BedrockChatModel  # noqa: PLC0415  # lazy: boto3
+
+            return BedrockChatModel(
+                model=_required(settings, "model", "amazon.nova-lite-v1:0"),
+                region=settings.region or None,
+                endpoint_url=settings.base_url or None,
+                timeout=settings.timeout,
+            )
+
+
+def _required(settings: GenerationSettings, name: str, example: str) -> str:
+    value = str(getattr(settings, name))
+    if not value:
+        raise ConfigError(
+            f"generation.{name} is empty, the chat model {settings.chat_model!r} needs it; "
+            f"for example {name} = {example!r}"
+        )
+    return value

@@ -1,0 +1,233 @@
+"""Which sentences of the retrieved chunks answer the question, and whether any does: scores that decide to decline.
+
+Each sentence is described by a few numbers between 0 and 1 (see `SENTENCE_FEATURES`), the whole by a few more
+(`QUESTION_FEATURES`); two logistic models weigh them. The weights are in `weights.py`, with how they were fitted.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation import questions, weights
+from generation.sentences import spans
+from retrieval.analysis import Analyzer
+from retrieval.ports import Embedder, Vectors
+from retrieval.records import ScoredChunk
+
+MAX_CANDIDATES = 60
+"""Sentences that are embedded per question: some 150 ms on one core. The others have few words of the question."""
+
+MAX_CONTEXT = 120
+"""Characters of title and headings that a sentence is embedded with."""
+
+Features = NDArray[np.float64]
+
+SENTENCE_FEATURES = ("cosine", "coverage", "near", "rank", "chunk", "typed", "novel", "short")
+QUESTION_FEATURES = ("best", "cosine", "coverage", "covered", "names", "numbers", "typed", "margin")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that may answer: `document.text[start:end]`, in `chunks[source - 1]`."""
+
+    source: int
+    doc_id: str
+    start: int
+    end: int
+    text: str
+    terms: frozenset[str]
+    cosine: float
+    """Of the question and the sentence with its title, -1..1."""
+    coverage: float
+    """The share of the question's content terms that are in the sentence, each weighted by its rarity, 0..1."""
+    score: float
+    """How likely it holds the answer, 0..1, against the other sentences retrieved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a question before anything is written."""
+
+    score: float
+    """How likely the documents answer the question, 0..1."""
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    missing: tuple[str, ...] = ()
+    """Content words of the question, as written there, that the best chunk does not have."""
+
+
+class Assessor:
+    """Scores sentences with one embedder. Thread-safe when the embedder is."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def assess(
+        self, question: str, chunks: Sequence[ScoredChunk], *, analyzer: Analyzer, query_vector: Vectors | None = None
+    ) -> Evidence:
+        """The evidence in `chunks` (best first). `query_vector` has shape (dimension,); made here when not given."""
+        asked = questions.read(question, analyzer)
+        pool = _Pool(asked, chunks, analyzer)
+        if not pool.sentences:
+            return Evidence(0.0, (), asked.words_of(asked.terms))
+        vector = self._embedder.embed_queries([question])[0] if query_vector is None else query_vector
+        cosines = self._embedder.embed_documents([item.embedded for item in pool.sentences]) @ vector
+        features = pool.sentence_features(cosines)
+        scores = _logistic(features, weights.SENTENCE)
+        order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+        best = pool.sentences[order[0]]
+        missing = asked.terms - pool.chunk_terms[best.source - 1]
+        question_features = pool.question_features(order, scores, features)
+        return Evidence(
+            score=round(float(_logistic(question_features[None], weights.QUESTION)[0]), 4),
+            candidates=tuple(
+                pool.sentences[i].candidate(cosine=cosines[i], coverage=features[i, 1], score=scores[i]) for i in order
+            ),
+            missing=asked.words_of(missing),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    source: int
+    doc_id: str
+    start: int
+    end: int
+    text: str
+    embedded: str
+    terms: frozenset[str]
+    near: frozenset[str]
+    """Terms of the sentences before and after, and of the title and headings."""
+
+    def candidate(self, *, cosine: float, coverage: float, score: float) -> Candidate:
+        return Candidate(
+            self.source,
+            self.doc_id,
+            self.start,
+            self.end,
+            self.text,
+            self.terms,
+            round(float(cosine), 4),
+            round(float(coverage), 4),
+            round(float(score), 4),
+        )
+
+
+class _Pool:
+    """The sentences of the retrieved chunks and the rarity of their terms."""
+
+    def __init__(self, asked: questions.Question, chunks: Sequence[ScoredChunk], analyzer: Analyzer) -> None:
+        self.asked = asked
+        contexts = [frozenset(analyzer.terms(_context(scored))) for scored in chunks]
+        everything = _sentences(chunks, contexts, analyzer)
+        self.chunk_terms = [
+            context.union(*(item.terms for item in everything if item.source == number))
+            for number, context in enumerate(contexts, start=1)
+        ]
+        frequency = Counter(term for item in everything for term in item.terms & asked.terms)
+        # Smoothed so that a term in every sentence still counts a little, and one in none counts most.
+        self.rarity = {term: math.log(1 + (len(everything) + 1) / (frequency[term] + 0.5)) for term in asked.terms}
+        self.sentences = self._foremost(everything)
+
+    def _foremost(self, everything: list[_Sentence]) -> list[_Sentence]:
+        """The sentences worth embedding, in the order given."""
+        if len(everything) <= MAX_CANDIDATES:
+            return everything
+        value = [
+            self._share(item.terms) + 0.5 * self._share(item.terms | item.near) + 0.5 / item.source
+            for item in everything
+        ]
+        keep = sorted(range(len(everything)), key=lambda i: (-value[i], i))[:MAX_CANDIDATES]
+        return [everything[i] for i in sorted(keep)]
+
+    def _share(self, terms: frozenset[str]) -> float:
+        total = sum(self.rarity.values())
+        return sum(self.rarity[term] for term in terms & self.asked.terms) / total if total else 0.0
+
+    def sentence_features(self, cosines: Vectors) -> Features:
+        """Shape (sentences, len(SENTENCE_FEATURES))."""
+        best_of_chunk: dict[int, float] = {}
+        for item, cosine in zip(self.sentences, cosines, strict=True):
+            best_of_chunk[item.source] = max(best_of_chunk.get(item.source, -1.0), float(cosine))
+        rows = [
+            (
+                float(cosine),
+                self._share(item.terms),
+                self._share(item.terms | item.near),
+                1 / item.source,
+                best_of_chunk[item.source],
+                self.asked.answered_by(item.text),
+                min(1.0, len(item.terms - self.asked.terms) / 8),
+                float(len(item.text) < 40),
+            )
+            for item, cosine in zip(self.sentences, cosines, strict=True)
+        ]
+        return np.array(rows, dtype=np.float64)
+
+    def question_features(self, order: Sequence[int], scores: Features, features: Features) -> Features:
+        """Shape (len(QUESTION_FEATURES),): of the best sentence, its chunk, and the lead it has."""
+        best = self.sentences[order[0]]
+        there = self.chunk_terms[best.source - 1]
+        others = [scores[i] for i in order[1:] if self.sentences[i].source != best.source]
+        row = (
+            float(scores[order[0]]),
+            float(features[:, 0].max()),
+            float(features[order[0], 1]),
+            self._share(there),
+            _part(self.asked.names, there),
+            _part(self.asked.numbers, there),
+            max(features[i, 5] for i in order[:2]),
+            float(scores[order[0]] - max(others, default=0.0)),
+        )
+        return np.array(row, dtype=np.float64)
+
+
+def _sentences(
+    chunks: Sequence[ScoredChunk], contexts: Sequence[frozenset[str]], analyzer: Analyzer
+) -> list[_Sentence]:
+    """The sentences of all chunks; one that is in two overlapping chunks is taken from the better one."""
+    found: list[_Sentence] = []
+    seen: set[tuple[str, int]] = set()
+    for number, (scored, context) in enumerate(zip(chunks, contexts, strict=True), start=1):
+        chunk = scored.chunk
+        parts = [(span, chunk.text[slice(*span)]) for span in spans(chunk.text)]
+        terms = [frozenset(analyzer.terms(text)) for _, text in parts]
+        heading = _context(scored)
+        for i, ((start, end), text) in enumerate(parts):
+            place = (chunk.doc_id, chunk.start + start)
+            if place in seen or not terms[i]:
+                continue
+            seen.add(place)
+            found.append(
+                _Sentence(
+                    source=number,
+                    doc_id=chunk.doc_id,
+                    start=chunk.start + start,
+                    end=chunk.start + end,
+                    text=text,
+                    embedded=f"{heading}\n{text}" if heading else text,
+                    terms=terms[i],
+                    near=context.union(*terms[max(0, i - 1) : i + 2]),
+                )
+            )
+    return found
+
+
+def _context(scored: ScoredChunk) -> str:
+    return (scored.chunk.context or scored.document.title)[:MAX_CONTEXT]
+
+
+def _part(wanted: frozenset[str], there: frozenset[str]) -> float:
+    """The share of `wanted` that is there; 1 when nothing is wanted."""
+    return len(wanted & there) / len(wanted) if wanted else 1.0
+
+
+def _logistic(features: Features, model: Mapping[str, float]) -> Features:
+    """Shape (rows,), 0..1. The model's last entry is the intercept."""
+    values = np.array(list(model.values()), dtype=np.float64)
+    result: Features = 1 / (1 + np.exp(-(features @ values[:-1] + values[-1])))
+    return result
