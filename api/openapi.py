@@ -30,7 +30,7 @@ _ALWAYS = (
     Problem("internal-error", 500, problem_of(Exception()).detail),
 )
 ANSWER_STREAM = (
-    'event: sentence\ndata: {"index":0,"text":"They are kept for 90 days.","citations":[...]}\n\n'
+    'event: sentence\ndata: {"text":"They are kept for 90 days.","citations":[...]}\n\n'
     'event: answer\ndata: {"question":"How long is lost property kept?","status":"answered",...}\n\n'
 )
 _UNDER_V1 = (

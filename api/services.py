@@ -1,22 +1,14 @@
 """What the routes work with: the embedder, the collections, and what is open of them."""
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from generation.records import Answer, Sentence
+from generation.ports import Retriever
+from generation.records import Answer, AnswerStream
 from retrieval.filters import Filter
-from retrieval.ports import Collections, Embedder, Snapshot, VectorStore
-from retrieval.records import Retrieval
-
-
-class Retriever(Protocol):
-    """The part of `retrieval.retriever.Retriever` that the routes call."""
-
-    def retrieve(
-        self, query: str, *, k: int, filter: Filter | None = None, snapshot: Snapshot | None = None
-    ) -> Retrieval: ...
+from retrieval.ports import Collections, Embedder, VectorStore
 
 
 class Answerer(Protocol):
@@ -24,9 +16,7 @@ class Answerer(Protocol):
 
     def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer: ...
 
-    def stream(
-        self, question: str, *, k: int | None = None, filter: Filter | None = None
-    ) -> Generator[Sentence | Answer, None, None]:
+    def stream(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Iterator[AnswerStream]:
         """Each sentence once it is verified, and the whole answer at the end; closing it cancels the work."""
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import log_problem, problem_of, problem_response
 
 HEARTBEAT = b": still working\n\n"
+Item = TypeVar("Item")
 _BUFFER = 16  # events that may wait for a slow client before the worker waits too
 
 
@@ -38,8 +39,8 @@ class Event:
         return f"event: {self.name}\ndata: {text}\n\n".encode()
 
 
-class EventStream(Response):
-    """Sends what `produce()` yields as server-sent events.
+class EventStream(Response, Generic[Item]):
+    """Sends what `produce()` yields, each item made an event by `encode`.
 
     An error before the first event is an ordinary problem response with its status. A later one is an `error` event
     with the same body, and the stream ends. When the client disconnects, the iterator is closed at its next step.
@@ -47,12 +48,20 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, request: Request, produce: Callable[[], Iterator[Event]], *, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        request: Request,
+        produce: Callable[[], Iterator[Item]],
+        *,
+        encode: Callable[[Item], Event],
+        heartbeat_seconds: float,
+    ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self.instance = request.url.path
         self.request_id = request.state.request_id
         self.produce = produce
+        self.encode = encode
         self.heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,17 +77,18 @@ class EventStream(Response):
 
     def _pump(self, writer: MemoryObjectSendStream[Event | Exception]) -> None:
         """In the worker thread: iterate, hand over, stop when nobody takes it any more."""
-        events = self.produce()
+        items: Iterator[Item] | None = None
         try:
-            for event in events:
-                anyio.from_thread.run(writer.send, event)
+            items = self.produce()
+            for item in items:
+                anyio.from_thread.run(writer.send, self.encode(item))
         except (CancelledError, anyio.BrokenResourceError):
             pass  # the client is gone
         except Exception as exc:
             with suppress(CancelledError, anyio.BrokenResourceError):
                 anyio.from_thread.run(writer.send, exc)
         finally:
-            close = getattr(events, "close", None)
+            close = getattr(items, "close", None)  # generators have it, and it ends what they hold open
             if close is not None:
                 close()
             anyio.from_thread.run_sync(writer.close)

@@ -1,6 +1,5 @@
 """Answers, whole or as they come. Both ways end in the same object, made by one function."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,7 +9,7 @@ from api import schemas
 from api.openapi import ANSWER_STREAM, problems
 from api.routes.access import CollectionHere, SettingsHere
 from api.streaming import Event, EventStream
-from generation.records import Answer
+from generation.records import AnswerEvent, AnswerStream, SentenceEvent
 from generation.serialize import answer_to_dict, sentence_to_dict
 from retrieval import filters
 from retrieval.errors import (
@@ -52,15 +51,17 @@ def answer(opened: CollectionHere, settings: SettingsHere, asked: schemas.Answer
     if not asked.stream:
         return JSONResponse(answer_to_dict(opened.answerer.answer(asked.question, k=asked.k, filter=node)))
 
-    def produce() -> Iterator[Event]:
-        events = opened.answerer.stream(asked.question, k=asked.k, filter=node)
-        try:
-            for number, item in enumerate(events):
-                if isinstance(item, Answer):
-                    yield Event("answer", answer_to_dict(item))
-                else:
-                    yield Event("sentence", {"index": number, **sentence_to_dict(item)})
-        finally:
-            events.close()
+    return EventStream(
+        request,
+        lambda: opened.answerer.stream(asked.question, k=asked.k, filter=node),
+        encode=_event,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
 
-    return EventStream(request, produce, heartbeat_seconds=settings.heartbeat_seconds)
+
+def _event(item: AnswerStream) -> Event:
+    match item:
+        case SentenceEvent(sentence):
+            return Event("sentence", sentence_to_dict(sentence))
+        case AnswerEvent(answer):
+            return Event("answer", answer_to_dict(answer))

@@ -69,12 +69,12 @@ function show({ name, data }) {
   if (name === "sentence") showSentence(data);
   if (name === "error") complain(data.detail);
   if (name === "answer") {
-    answer.classList.toggle("declined", data.status === "declined");
     // The final object is the one that counts: draw it anew if the sentences so far are not the same.
     if (answer.querySelectorAll(".sentence").length !== data.sentences.length) {
       clear();
       data.sentences.forEach(showSentence);
     }
+    answer.classList.toggle("declined", data.status === "declined");
     const seconds = Object.values(data.timings).reduce((sum, each) => Math.max(sum, each), 0);
     const parts = [data.model, `evidence ${data.evidence.toFixed(2)}`, `${seconds.toFixed(2)} s`];
     if (data.dropped_citations) parts.push(`${data.dropped_citations} unverifiable citations removed`);

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from generation.records import Answer, Citation, Sentence
+from generation.records import Answer, AnswerEvent, AnswerStream, Citation, Sentence, SentenceEvent
 from retrieval import filters
 from retrieval.errors import CollectionExists, CollectionNotFound, DocumentNotFound, InvalidQuery
 from retrieval.filters import Filter
@@ -121,9 +121,10 @@ class FakeRetriever:
 
     def __init__(self, store: VectorStore) -> None:
         self.store = store
+        self.embedder = FakeEmbedder()
 
     def retrieve(
-        self, query: str, *, k: int, filter: Filter | None = None, snapshot: Snapshot | None = None
+        self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None
     ) -> Retrieval:
         if not query.strip() or len(query) > 10_000:
             raise InvalidQuery(f"the query has {len(query)} characters; use 1 to 10000")
@@ -148,15 +149,18 @@ class FakeAnswerer:
 
     def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
         *_, last = self.stream(question, k=k, filter=filter)
-        assert isinstance(last, Answer)
-        return last
+        assert isinstance(last, AnswerEvent)
+        return last.answer
 
     def stream(
         self, question: str, *, k: int | None = None, filter: Filter | None = None
-    ) -> Generator[Sentence | Answer, None, None]:
+    ) -> Generator[AnswerStream, None, None]:
         self.asked.append(question)
         retrieval = self.retriever.retrieve(question, k=k or 8, filter=filter)
         sentences = (Sentence("Buoys are red.", (_citation("Buoys are red."),)), Sentence("Käse 🧀 is not."))
+        if "declined" in question:
+            yield AnswerEvent(Answer(question, "demo", "declined", (Sentence("Nothing says so."),), 0.1, "fake"))
+            return
         try:
             for number, sentence in enumerate(sentences):
                 self.threads.add(threading.get_ident())
@@ -164,9 +168,10 @@ class FakeAnswerer:
                     self.wait_before[1].wait(timeout=10)
                 if self.fail_before and self.fail_before[0] == number:
                     raise self.fail_before[1]
-                yield sentence
-            yield Answer(
-                question, "demo", "answered", sentences, 0.9, "fake", timings={"total": 0.5}, retrieved=retrieval.chunks
+                yield SentenceEvent(sentence)
+            chunks, timings = retrieval.chunks, {"total": 0.5}
+            yield AnswerEvent(
+                Answer(question, "demo", "answered", sentences, 0.9, "fake", timings=timings, retrieved=chunks)
             )
         finally:
             self.closed.set()

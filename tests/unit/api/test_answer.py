@@ -48,9 +48,16 @@ def test_stream_ends_in_what_json_says(client: TestClient) -> None:
     whole = _ask(client).json()
     events = _events(_ask(client, stream=True).text)
     assert [name for name, _ in events] == ["sentence", "sentence", "answer"]
-    assert [{"text": data["text"], "citations": data["citations"]} for _, data in events[:-1]] == whole["sentences"]
-    assert [data["index"] for _, data in events[:-1]] == [0, 1]
+    assert [data for _, data in events[:-1]] == whole["sentences"]
     assert events[-1][1] == whole
+
+
+def test_declined_answer_is_one_event(client: TestClient) -> None:
+    """A declined answer streams no sentence, only the whole, which says why."""
+    ((name, data),) = _events(_ask(client, question="Is it declined?", stream=True).text)
+    assert name == "answer"
+    assert data == _ask(client, question="Is it declined?").json()
+    assert data["status"] == "declined"
 
 
 def test_stream_headers_keep_proxies_from_holding_it_back(client: TestClient) -> None:
