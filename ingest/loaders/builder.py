@@ -197,8 +197,9 @@ class DocumentBuilder:
 
 _FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
 _NO_TITLE = re.compile(
-    r"(?i)^(?:untitled|(?:microsoft )?(?:word|powerpoint|excel)(?: presentation| document)?|slide \d+|presentation\d*"
-    r"|document\d*|[\d\W_]+)$|^microsoft (?:word|powerpoint|excel) - "
+    r"(?i)^(?:\(?(?:untitled|anonymous|unspecified)\)?|slide \d+|presentation\d*|document\d*|[\d\W_]+"
+    r"|(?:microsoft )?(?:word|powerpoint|excel)(?: presentation| document)?)$"
+    r"|^microsoft (?:word|powerpoint|excel) - "
 )
 
 
@@ -242,11 +243,15 @@ def _flat(value: object) -> MetadataValue | None:
     return _scalar(value)
 
 
+_FILLERS = frozenset({"", "(anonymous)", "(unspecified)", "unknown", "none", "null"})
+
+
 def _scalar(value: object) -> str | int | float | bool | None:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, str):
-        return one_line(value)[:4096] or None
+        text = one_line(value)[:4096]
+        return None if text.lower() in _FILLERS else text
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -39,7 +39,9 @@ class Line:
     @property
     def stretch(self) -> float:
         """Width per character, in heights; East Asian wide characters count twice."""
-        units = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in self.text)
+        units = len(self.text)
+        if not self.text.isascii():
+            units += sum(unicodedata.east_asian_width(c) in "WF" for c in self.text)
         return (self.right - self.left) / (self.height * units) if self.height > 0 else 0.0
 
 
@@ -60,31 +62,58 @@ def blocks(lines: Sequence[Line], headings: Sequence[tuple[str, int]] = ()) -> l
     result: list[Block] = []
     i = 0
     while i < len(lines):
-        count, level = _heading_at(lines, i, known)
-        if count:
-            known.pop(_key("".join(line.text for line in lines[i : i + count])))
-            result.append(Block("heading", tuple(lines[i : i + count]), level))
+        if found := _heading_at(lines, i, known):
+            count = found.count
+            result.append(Block("heading", tuple(lines[i : i + count]), known.pop(found.key)))
         elif table := _table_at(lines, kinds, i):
             count = table
             result.append(Block("table", tuple(lines[i : i + count])))
         else:
             count = _run_at(lines, kinds, i, pitch, known)
-            result.extend(_paragraphs(lines[i : i + count]))
+            for paragraph in _paragraphs(lines[i : i + count]):
+                if result and _is_continued(result[-1], paragraph):
+                    result[-1] = Block("paragraph", result[-1].lines + paragraph.lines)
+                else:
+                    result.append(paragraph)
         i += count
     return result
+
+
+def _is_continued(above: Block, below: Block) -> bool:
+    """Whether a paragraph goes on at the head of the next column."""
+    last, first = above.lines[-1], below.lines[0]
+    return (
+        above.kind == "paragraph"
+        and len(above.lines) > 1
+        and first.bottom > last.top
+        and _same_height(last, first)
+        and first.text[0].islower()
+        and not _SENTENCE_END.search(last.text)
+    )
 
 
 def _key(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
-def _heading_at(lines: Sequence[Line], i: int, known: dict[str, int]) -> tuple[int, int]:
+_NUMBER = re.compile(r"^\s*(?:\d+(?:\.\d+)*|[IVXLC]+|[A-Z])[.)]?\s+")
+"""A section's number, which bookmarks leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    count: int
+    key: str
+
+
+def _heading_at(lines: Sequence[Line], i: int, known: dict[str, int]) -> _Found | None:
     text = ""
     for count, line in enumerate(lines[i : i + 3] if known else (), start=1):  # long titles take up to three lines
-        text += _key(line.text)
-        if text in known:
-            return count, known[text]
-    return 0, 0
+        text += " " + line.text
+        for key in (_key(text), _key(_NUMBER.sub("", text))):
+            if key in known:
+                return _Found(count, key)
+    return None
 
 
 _Kind = Literal["row", "label", "prose"]
@@ -149,7 +178,7 @@ def _run_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int, pitch: float,
             step = above.bottom - below.bottom
             if not (_same_height(above, below) and 0.3 * above.height < step < 1.25 * pitch * above.height):
                 break
-            if _heading_at(lines, j, known)[0] or _table_at(lines, kinds, j):
+            if _heading_at(lines, j, known) or _table_at(lines, kinds, j):
                 break
         j += 1
     return j - i
