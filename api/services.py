@@ -7,6 +7,7 @@ from typing import Protocol
 
 from generation.ports import Retriever
 from generation.records import Answer, AnswerStream
+from retrieval.errors import CollectionNotFound
 from retrieval.filters import Filter
 from retrieval.ports import Collections, Embedder, VectorStore
 
@@ -56,6 +57,11 @@ class Services:
         """The collection called `name`, opened at the first call. Raises CollectionNotFound and store errors."""
         with self._lock:
             found = self._opened.get(name)
+            if found is not None and _is_gone(found.store):
+                # Dropped since, perhaps made anew under the same name: then another one is to be opened.
+                del self._opened[name]
+                found.store.close()
+                found = None
             if found is None:
                 store = self._collections.open(name)
                 try:
@@ -77,3 +83,11 @@ class Services:
             opened, self._opened = self._opened, {}
         for collection in opened.values():
             collection.store.close()
+
+
+def _is_gone(store: VectorStore) -> bool:
+    try:
+        with store.snapshot():
+            return False
+    except CollectionNotFound:
+        return True

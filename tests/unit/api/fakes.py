@@ -46,6 +46,7 @@ class FakeStore:
     def __init__(self, documents: Sequence[Document] = DOCUMENTS) -> None:
         self.by_id = {document.doc_id: document for document in documents}
         self.closed = False
+        self.dropped = False
 
     @property
     def info(self) -> CollectionInfo:
@@ -54,6 +55,8 @@ class FakeStore:
         return CollectionInfo("demo", FakeEmbedder().info, "english", size, size, 1, tuple(names))
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
+        if self.dropped:
+            raise CollectionNotFound("collection 'demo' was dropped since it was opened; open it again")
         return nullcontext(self)
 
     def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:

@@ -9,6 +9,7 @@ from retrieval.errors import CollectionNotFound, EmbedderMismatch
 from retrieval.ports import VectorStore
 from tests.fakes import FakeEmbedder
 from tests.unit.api.conftest import Stage
+from tests.unit.api.fakes import FakeStore
 
 
 def test_many_threads_share_one_open_collection(stage: Stage) -> None:
@@ -27,6 +28,18 @@ def test_unknown_collection_is_looked_for_again(stage: Stage) -> None:
         services.open("late")
     stage.collections.stores["late"] = stage.store
     assert services.open("late").name == "late"
+
+
+def test_collection_that_was_made_anew_is_opened_anew(stage: Stage) -> None:
+    """After a drop and a new start under the same name, requests see the new collection, and the old one is closed."""
+    services = stage.services()
+    services.open("demo")
+    stage.store.dropped = True
+    with pytest.raises(CollectionNotFound):
+        services.open("demo").store.snapshot()
+    stage.collections.stores["demo"] = FakeStore(())
+    assert services.open("demo").store is stage.collections.stores["demo"]
+    assert stage.store.closed
 
 
 def test_store_is_closed_when_it_does_not_fit(stage: Stage) -> None:
