@@ -45,16 +45,18 @@ def says_unknown(text: str) -> bool:
     return _UNKNOWN.match(text) is not None
 
 
+_SOURCES = r"(?:sources?|documents?|context|passages?|texts?|information|excerpts?)(?: provided| given)?"
+_NOT = r"(?:(?:do|does|did|is|are) not|don['’]t|doesn['’]t|contains? no)"
+_TELL = (
+    r"(?:contain|mention|answer|provide|say|specify|include|state|address|give|enough|sufficient|available"
+    r"|information)"
+)
 _UNKNOWN = re.compile(
-    r"""\W*(?:
-        i\ (?:do\ not|don['’]t|cannot|can['’]t)\ (?:know|answer|find) | no\ answer\b | unknown\W*$
-        | (?:unfortunately,?\ |sorry,?\ |based\ on\ [^,]{1,60},\ )*
-          (?:the|these|none\ of\ the|no)\ (?:\w+\ ){0,2}
-          (?:sources?|documents?|context|passages?|texts?|information|excerpts?)(?:\ provided|\ given)?\ (?:(?:do|does|did)\ not|don['’]t|doesn['’]t|is\ not|are\ not|contains?\ no)
-          \ (?:contain|mention|answer|provide|say|specify|include|state|address|give|enough|sufficient|available|information)
-        | ich\ wei(?:ß|ss)\ (?:es\ )?nicht | je\ ne\ sais\ pas | no\ lo\ sé\b
-    )""",
-    re.IGNORECASE | re.VERBOSE,
+    r"\W*(?:i (?:do not|don['’]t|cannot|can['’]t) (?:know|answer|find)|no answer\b|unknown\W*$"
+    rf"|(?:unfortunately,? |sorry,? |based on [^,]{{1,60}}, )*(?:the|these|none of the|no) (?:\w+ ){{0,2}}"
+    rf"{_SOURCES} {_NOT} {_TELL}"
+    r"|ich wei(?:ß|ss) (?:es )?nicht|je ne sais pas|no lo sé\b)",
+    re.IGNORECASE,
 )
 
 

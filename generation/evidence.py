@@ -70,25 +70,28 @@ class Assessor:
         self, question: str, chunks: Sequence[ScoredChunk], *, analyzer: Analyzer, query_vector: Vectors | None = None
     ) -> Evidence:
         """The evidence in `chunks` (best first). `query_vector` has shape (dimension,); made here when not given."""
-        asked = questions.read(question, analyzer)
-        pool = _Pool(asked, chunks, analyzer)
+        pool = self.describe(question, chunks, analyzer=analyzer, query_vector=query_vector)
         if not pool.sentences:
-            return Evidence(0.0, (), asked.words_of(asked.terms))
-        vector = self._embedder.embed_queries([question])[0] if query_vector is None else query_vector
-        cosines = self._embedder.embed_documents([item.embedded for item in pool.sentences]) @ vector
-        features = pool.sentence_features(cosines)
-        scores = _logistic(features, weights.SENTENCE)
+            return Evidence(0.0, (), pool.asked.words_of(pool.asked.terms))
+        scores = _logistic(pool.features, weights.SENTENCE)
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
         best = pool.sentences[order[0]]
-        missing = asked.terms - pool.chunk_terms[best.source - 1]
-        question_features = pool.question_features(order, scores, features)
         return Evidence(
-            score=round(float(_logistic(question_features[None], weights.QUESTION)[0]), 4),
-            candidates=tuple(
-                pool.sentences[i].candidate(cosine=cosines[i], coverage=features[i, 1], score=scores[i]) for i in order
-            ),
-            missing=asked.words_of(missing),
+            score=round(float(_logistic(pool.question_features(scores)[None], weights.QUESTION)[0]), 4),
+            candidates=tuple(pool.candidate(i, scores[i]) for i in order),
+            missing=pool.asked.words_of(pool.asked.terms - pool.chunk_terms[best.source - 1]),
         )
+
+    def describe(
+        self, question: str, chunks: Sequence[ScoredChunk], *, analyzer: Analyzer, query_vector: Vectors | None = None
+    ) -> "Pool":
+        """The sentences with their features, before any weights: what the weights are fitted on."""
+        pool = Pool(questions.read(question, analyzer), chunks, analyzer)
+        if pool.sentences:
+            vector = self._embedder.embed_queries([question])[0] if query_vector is None else query_vector
+            vectors = self._embedder.embed_documents([item.embedded for item in pool.sentences])
+            pool.weigh(vectors @ vector)
+        return pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +106,12 @@ class _Sentence:
     near: frozenset[str]
     """Terms of the sentences before and after, and of the title and headings."""
 
-    def candidate(self, *, cosine: float, coverage: float, score: float) -> Candidate:
-        return Candidate(
-            self.source,
-            self.doc_id,
-            self.start,
-            self.end,
-            self.text,
-            self.terms,
-            round(float(cosine), 4),
-            round(float(coverage), 4),
-            round(float(score), 4),
-        )
 
+class Pool:
+    """The sentences of the retrieved chunks, described by numbers."""
 
-class _Pool:
-    """The sentences of the retrieved chunks and the rarity of their terms."""
+    features: Features
+    """Shape (sentences, len(SENTENCE_FEATURES)); set by `weigh`."""
 
     def __init__(self, asked: questions.Question, chunks: Sequence[ScoredChunk], analyzer: Analyzer) -> None:
         self.asked = asked
@@ -148,8 +141,8 @@ class _Pool:
         total = sum(self.rarity.values())
         return sum(self.rarity[term] for term in terms & self.asked.terms) / total if total else 0.0
 
-    def sentence_features(self, cosines: Vectors) -> Features:
-        """Shape (sentences, len(SENTENCE_FEATURES))."""
+    def weigh(self, cosines: Vectors) -> None:
+        """Make the features, from the cosine of each sentence and the question."""
         best_of_chunk: dict[int, float] = {}
         for item, cosine in zip(self.sentences, cosines, strict=True):
             best_of_chunk[item.source] = max(best_of_chunk.get(item.source, -1.0), float(cosine))
@@ -166,10 +159,26 @@ class _Pool:
             )
             for item, cosine in zip(self.sentences, cosines, strict=True)
         ]
-        return np.array(rows, dtype=np.float64)
+        self.features = np.array(rows, dtype=np.float64)
 
-    def question_features(self, order: Sequence[int], scores: Features, features: Features) -> Features:
+    def candidate(self, i: int, score: float) -> Candidate:
+        """Sentence number `i` as the outside sees it."""
+        item = self.sentences[i]
+        return Candidate(
+            source=item.source,
+            doc_id=item.doc_id,
+            start=item.start,
+            end=item.end,
+            text=item.text,
+            terms=item.terms,
+            cosine=round(float(self.features[i, 0]), 4),
+            coverage=round(float(self.features[i, 1]), 4),
+            score=round(float(score), 4),
+        )
+
+    def question_features(self, scores: Features) -> Features:
         """Shape (len(QUESTION_FEATURES),): of the best sentence, its chunk, and the lead it has."""
+        features, order = self.features, np.argsort(-scores, kind="stable")
         best = self.sentences[order[0]]
         there = self.chunk_terms[best.source - 1]
         others = [scores[i] for i in order[1:] if self.sentences[i].source != best.source]
