@@ -21,6 +21,11 @@ def idf(chunks: int, frequency: int) -> float:
     return math.log1p((chunks - frequency + 0.5) / (frequency + 0.5))
 
 
-def saturation(tf: Counts, length: Counts, average_length: float) -> Counts:
-    """How much `tf` occurrences in a chunk of `length` terms count, 0..K1+1. Works on numbers and on arrays."""
-    return tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length / average_length))
+def length_norm(length: Counts, average_length: float) -> Counts:
+    """How much a chunk of `length` terms dampens each occurrence. Works on numbers and on arrays."""
+    return K1 * (1.0 - B + B * length / average_length)
+
+
+def saturation(tf: Counts, norm: Counts) -> Counts:
+    """How much `tf` occurrences count in a chunk of that length norm, 0..K1+1. Works on numbers and on arrays."""
+    return tf * (K1 + 1.0) / (tf + norm)

@@ -25,7 +25,7 @@ CompareOp = Literal["$eq", "$gt", "$gte", "$lt", "$lte"]
 BUILTIN_FIELDS = ("doc_id", "source_uri", "title", "media_type")
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
-"""Most members of one `$in`; a longer list belongs into metadata."""
+"""Most values in one filter; a longer list of documents belongs into their metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ Filter = Compare | In | Exists | Not | And | Or
 
 def parse(data: object) -> Filter:
     """Read the JSON form. Raises InvalidFilter with the path of what is wrong."""
-    return _parse_object(data, "filter", 0)
+    node = _parse_object(data, "filter", 0)
+    if (count := _count_values(node)) > MAX_VALUES:
+        raise InvalidFilter(f"filter: {count} values; at most {MAX_VALUES}")
+    return node
 
 
 def matches(node: Filter, document: DocumentInfo) -> bool:
@@ -226,6 +229,18 @@ def _scalar(value: object, path: str) -> Scalar:
     return value
 
 
+def _count_values(node: Filter) -> int:
+    match node:
+        case In(_, values):
+            return len(values)
+        case Not(child):
+            return _count_values(child)
+        case And(children) | Or(children):
+            return sum(map(_count_values, children))
+        case _:
+            return 1
+
+
 def _check_text(text: str, path: str) -> None:
     try:
         text.encode("utf-8")
@@ -236,6 +251,4 @@ def _check_text(text: str, path: str) -> None:
 def _scalars(value: object, path: str) -> tuple[Scalar, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidFilter(f"{path}: expected a list, got {value!r:.100}")
-    if len(value) > MAX_VALUES:
-        raise InvalidFilter(f"{path}: {len(value)} values; at most {MAX_VALUES}")
     return tuple(_scalar(item, f"{path}[{i}]") for i, item in enumerate(value))

@@ -25,3 +25,13 @@ class RetrievalSettings(BaseModel):
     batch_size: int = Field(8, ge=1, le=1024, description="Texts per model call.")
 
     candidates: int = Field(100, ge=1, le=10_000, description="First-stage depth, of each search.")
+
+    mode: Literal["hybrid", "dense", "lexical"] = Field("hybrid", description="Which searches make candidates.")
+    fusion: Literal["convex", "rrf"] = Field("convex", description="How their rankings become one.")
+    normalization: Literal["min-max", "z-score", "none"] = Field(
+        "min-max", description="Of scores, before convex fusion."
+    )
+    dense_weight: float = Field(0.5, ge=0.0, le=1.0, description="Share of the dense score in convex fusion.")
+    rank_constant: float = Field(60.0, gt=0.0, description="Of reciprocal rank fusion.")
+    feedback_chunks: int = Field(3, ge=1, le=100, description="First results that the query vector is moved towards.")
+    feedback_weight: float = Field(0.3, ge=0.0, le=1.0, description="How far; 0 switches feedback off.")

@@ -176,8 +176,8 @@ class MemorySnapshot:
             idf = bm25.idf(len(everything), sum(term in entry.terms for entry in everything))
             for entry in self._passing(filter):
                 if tf := entry.terms[term]:
-                    share = bm25.saturation(float(tf), float(entry.terms.total()), average)
-                    scores[entry.chunk.chunk_id] += weight * idf * share
+                    norm = bm25.length_norm(float(entry.terms.total()), average)
+                    scores[entry.chunk.chunk_id] += weight * idf * bm25.saturation(float(tf), norm)
         return _top(scores, k)
 
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:

@@ -1,0 +1,36 @@
+"""Settings to objects: the only file that knows the adapters, and it imports each of them when it is asked for."""
+
+from retrieval.ports import Collections, Embedder, VectorStore
+from retrieval.retriever import Retriever
+from retrieval.settings import RetrievalSettings
+
+
+def build_collections(settings: RetrievalSettings) -> Collections:
+    """Where collections live."""
+    if settings.store == "memory":
+        from retrieval.stores.memory import MemoryCollections
+
+        return MemoryCollections()
+    from retrieval.stores.faiss import FaissCollections
+
+    return FaissCollections(settings.path)
+
+
+def build_embedder(settings: RetrievalSettings) -> Embedder:
+    """What turns text into vectors. Raises ModelInvalid, MissingExtra."""
+    if settings.embedder == "sentence-transformers":
+        from retrieval.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+        return SentenceTransformersEmbedder(
+            settings.model, device=settings.device, batch_size=settings.batch_size, allow_download=False
+        )
+    from retrieval.embedders.manifest import resolve
+    from retrieval.embedders.onnx import OnnxEmbedder
+
+    folder = resolve(settings.model, models_path=settings.models_path)
+    return OnnxEmbedder(folder, threads=settings.threads, batch_size=settings.batch_size)
+
+
+def build_retriever(store: VectorStore, embedder: Embedder, settings: RetrievalSettings) -> Retriever:
+    """The whole path from a query to ranked chunks, over one collection."""
+    return Retriever(store, embedder, settings)

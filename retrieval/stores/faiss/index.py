@@ -1,0 +1,183 @@
+"""The segments that serve one commit of the catalog, and how a process follows from commit to commit.
+
+The catalog says which segments there are, up to which key they reach and which chunks have died since. What is newer
+than all of them (the tail) is indexed in memory when it is first asked for. So a crash between a commit and the
+writing of its index never shows, and a process that only reads sees each commit without waiting for a writer.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import bm25
+from retrieval.ports import Vectors
+from retrieval.stores.checks import SCORE_DECIMALS
+from retrieval.stores.faiss import segment as segments
+from retrieval.stores.faiss.catalog import Catalog, Keys, SegmentRow
+from retrieval.stores.faiss.segment import Mask, Segment, SegmentInvalid, term_hash
+
+_log = logging.getLogger(__name__)
+_TIE_SLACK = 16
+"""Results fetched beyond k, since those that tie with the last one compete for its place by chunk_id."""
+_MAX_TAIL_PARTS = 8
+
+Scored = tuple[Keys, NDArray[np.float64]]
+"""Chunk keys and their rounded scores: at least the k best, with all that tie with the last of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A segment as it stands in one commit."""
+
+    segment: Segment
+    alive: Mask | None
+    """None when all of its chunks live."""
+    name: str | None = None
+    """Of its folder; None for a part of the tail."""
+
+    @property
+    def live_lengths(self) -> NDArray[np.int32]:
+        lengths = self.segment.postings.lengths
+        return lengths if self.alive is None else lengths[self.alive]
+
+    def mask(self, allowed: Keys | None) -> Mask | None:
+        """Which chunks count in a search; None for all."""
+        if allowed is None:
+            return self.alive
+        passing = self.segment.mask(allowed)
+        return passing if self.alive is None else passing & self.alive
+
+
+class IndexState:
+    """Both indexes at one commit. Immutable, so any number of threads may search it."""
+
+    def __init__(self, *, sequence: int, last_key: int, parts: tuple[Part, ...]) -> None:
+        self.sequence = sequence
+        self.last_key = last_key
+        self.parts = parts
+        self._chunks = sum(len(part.live_lengths) for part in parts)
+        total = sum(int(part.live_lengths.sum()) for part in parts)
+        average = max(1.0, total / max(1, self._chunks))
+        self._norms = [bm25.length_norm(part.segment.postings.lengths.astype(np.float64), average) for part in parts]
+
+    def dense(self, vector: Vectors, k: int, allowed: Keys | None) -> Scored:
+        """The chunks nearest to `vector` among those `allowed` (ascending keys; None for all)."""
+        found = [_nearest(part, vector, k, part.mask(allowed)) for part in self.parts]
+        return _best(found, k)
+
+    def lexical(self, terms: Mapping[str, float], k: int, allowed: Keys | None) -> Scored:
+        """The chunks with the best BM25 among those `allowed`."""
+        # In the order of the terms, as the memory store adds up: the last digit of a sum depends on it.
+        hashed = [(term_hash(term), weight) for term, weight in sorted(terms.items())]
+        weights = [
+            (term, weight * bm25.idf(self._chunks, frequency))
+            for term, weight in hashed
+            if (frequency := sum(part.segment.frequency(term, part.alive) for part in self.parts))
+        ]
+        found = [
+            _matching(part, norms, weights, k, part.mask(allowed))
+            for part, norms in zip(self.parts, self._norms, strict=True)
+        ]
+        return _best(found, k)
+
+
+class IndexFollower:
+    """Keeps the newest state of one collection for all threads of a process."""
+
+    def __init__(self, folder: Path, terms: Callable[[str], list[str]]) -> None:
+        self.folder = folder
+        self._terms = terms
+        self._state: IndexState | None = None
+        self._lock = threading.Lock()
+
+    def state(self, catalog: Catalog, *, rebuild_missing: bool = False) -> IndexState | None:
+        """The state at the commit that `catalog` is reading; None when another thread is already past it: read again.
+
+        Raises FileNotFoundError when a segment is not there: most likely it was merged into another since our commit,
+        and reading again helps; with `rebuild_missing`, it is made from the catalog instead.
+        """
+        sequence = catalog.sequence()
+        with self._lock:
+            if self._state is None or self._state.sequence < sequence:
+                self._state = self._follow(catalog, sequence, rebuild_missing=rebuild_missing)
+            return self._state if self._state.sequence == sequence else None
+
+    def rebuild(self, row: SegmentRow, catalog: Catalog) -> Segment:
+        """The index of the chunks that live in a range of keys, from the catalog."""
+        keys, vectors, texts = catalog.between(row.first_key, row.last_key)
+        return segments.build(keys, vectors, texts, terms=self._terms)
+
+    def _follow(self, catalog: Catalog, sequence: int, *, rebuild_missing: bool) -> IndexState:
+        rows = catalog.segments()
+        covered = max((row.last_key for row in rows), default=0)
+        before = self._state.parts if self._state else ()
+        opened = {part.name: part.segment for part in before if part.name}
+        tail = [part.segment for part in before if part.name is None and part.segment.keys[0] > covered]
+        seen = max(covered, self._state.last_key if self._state else 0)
+        keys, vectors, texts = catalog.newer_than(seen)
+        if len(keys):
+            tail.append(segments.build(keys, vectors, texts, terms=self._terms))
+        if len(tail) > _MAX_TAIL_PARTS:
+            tail = [segments.merge(tail, [np.ones(len(part), dtype=np.bool_) for part in tail])]
+        dead = catalog.tombstones()
+        parts = [
+            _part(opened.get(row.name) or self._open(row, catalog, rebuild_missing), dead, row.name) for row in rows
+        ]
+        parts += [_part(segment, dead, None) for segment in tail]
+        return IndexState(sequence=sequence, last_key=catalog.last_key(), parts=tuple(parts))
+
+    def _open(self, row: SegmentRow, catalog: Catalog, rebuild_missing: bool) -> Segment:
+        try:
+            return segments.load(self.folder / row.name)
+        except (SegmentInvalid, FileNotFoundError) as exc:
+            if isinstance(exc, FileNotFoundError) and not rebuild_missing:
+                raise
+            _log.warning("index segment %s cannot be used, taking the catalog instead: %s", row.name, exc)
+            return self.rebuild(row, catalog)
+
+
+def _part(segment: Segment, dead: Keys, name: str | None) -> Part:
+    died = segment.mask(dead) if len(dead) else None
+    return Part(segment, ~died if died is not None and died.any() else None, name)
+
+
+def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:
+    fetch = k + _TIE_SLACK
+    while True:
+        positions, scores = part.segment.nearest(vector, fetch, mask)
+        scores = np.round(scores, SCORE_DECIMALS)
+        if len(scores) < fetch or fetch >= len(part.segment) or scores.min() < np.partition(scores, -k)[-k]:
+            return part.segment.keys[positions], scores
+        fetch *= 4
+
+
+def _matching(
+    part: Part, norms: NDArray[np.float64], weights: list[tuple[int, float]], k: int, mask: Mask | None
+) -> Scored:
+    postings = part.segment.postings
+    scores = np.zeros(len(part.segment))
+    for term, weight in weights:
+        found = postings.of(term)
+        positions = postings.positions[found]
+        scores[positions] += weight * bm25.saturation(postings.counts[found].astype(np.float64), norms[positions])
+    if mask is not None:
+        scores[~mask] = 0.0
+    matched = np.flatnonzero(scores)
+    if len(matched) > k:
+        worst = np.partition(scores[matched], -k)[-k]
+        matched = matched[scores[matched] >= worst - 10.0**-SCORE_DECIMALS]
+    return part.segment.keys[matched], np.round(scores[matched], SCORE_DECIMALS)
+
+
+def _best(found: list[Scored], k: int) -> Scored:
+    keys = np.concatenate([np.zeros(0, dtype=np.int64), *(keys for keys, _ in found)])
+    scores = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
+    if len(keys) > k:
+        good = scores >= np.partition(scores, -k)[-k]
+        keys, scores = keys[good], scores[good]
+    return keys, scores

@@ -1,0 +1,46 @@
+"""Rows of the catalog as records."""
+
+import json
+from typing import Any
+
+from retrieval.records import Chunk, Document, DocumentInfo, Element, MetadataValue, StoredChunk
+
+Row = tuple[Any, ...]
+
+
+def stored_chunk(row: Row) -> StoredChunk:
+    """The columns of `Chunk` without its id's parts, then those of its document, as `catalog` selects them."""
+    chunk_id, doc_id, version, ordinal, start, end, text, page, headings, context, *rest = row
+    chunk = Chunk(
+        chunk_id, doc_id, version, ordinal, start, end, text, page, tuple(json.loads(headings)), context
+    )  # fmt: skip
+    return StoredChunk(chunk, document_info((doc_id, version, *rest)))
+
+
+def document(doc_id: str, row: Row) -> Document:
+    """source_uri, title, media_type, text, elements, page_starts, metadata."""
+    source_uri, title, media_type, text, elements, page_starts, metadata = row
+    return Document(
+        doc_id=doc_id,
+        source_uri=source_uri,
+        title=title,
+        media_type=media_type,
+        text=text,
+        elements=tuple(
+            Element(kind, start, end, tuple(headings), level)
+            for kind, start, end, headings, level in json.loads(elements)
+        ),
+        page_starts=tuple(json.loads(page_starts)),
+        metadata=_metadata(metadata),
+    )
+
+
+def document_info(row: Row) -> DocumentInfo:
+    """doc_id, version, source_uri, title, media_type, characters, page_starts, metadata."""
+    doc_id, version, source_uri, title, media_type, characters, page_starts, metadata = row
+    pages = len(json.loads(page_starts)) or None
+    return DocumentInfo(doc_id, version, source_uri, title, media_type, characters, pages, _metadata(metadata))
+
+
+def _metadata(text: str) -> dict[str, MetadataValue]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}

@@ -1,0 +1,330 @@
+"""Collections as folders: one writer at a time, any number of readers in any process.
+
+<root>/<collection>/catalog.db        the log of record
+<root>/<collection>/segments/<name>/  indexes derived from it
+<root>/<collection>/writer.lock       held by the process that writes
+"""
+
+import fcntl
+import itertools
+import logging
+import math
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.analysis import analyzer
+from retrieval.errors import CollectionExists, CollectionNotFound, StoreUnavailable, WriterBusy
+from retrieval.filters import Filter
+from retrieval.ports import Replacement, Vectors
+from retrieval.records import (
+    CollectionInfo,
+    Document,
+    DocumentInfo,
+    EmbedderInfo,
+    Hit,
+    SourceRecord,
+    SourceStatus,
+    StoredChunk,
+)
+from retrieval.stores.checks import check_name, check_query_vector, check_replacements
+from retrieval.stores.faiss import segment as segments
+from retrieval.stores.faiss.catalog import Catalog, Keys, SegmentRow
+from retrieval.stores.faiss.index import IndexFollower, IndexState, Part, Scored
+from retrieval.stores.faiss.schema import create
+
+_log = logging.getLogger(__name__)
+_CATALOG = "catalog.db"
+_LOCK = "writer.lock"
+_SEGMENTS = "segments"
+
+FLUSH_CHUNKS = 4096
+"""Chunks that may wait for their segment; a reader indexes them in memory meanwhile, half a second at most."""
+MERGE_FACTOR = 4
+"""So many segments of about the same size become one; a search looks into log(n) segments."""
+MAX_DEAD = 0.25
+"""A segment with a greater share of dead chunks is written anew."""
+_READ_AGAIN = 3
+"""How often a missing segment is taken for one that was just merged away."""
+
+
+class FaissCollections:
+    """Each collection is a folder below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
+        folder = self.root / check_name(name)
+        analyzer(language)  # refuses a language that is not known
+        if folder.exists():
+            raise CollectionExists(f"collection {name!r} exists already in {self.root}")
+        # Made aside and renamed, so that no process ever sees half a collection.
+        partial = self.root / f".new-{name}-{secrets.token_hex(4)}"
+        try:
+            partial.mkdir(parents=True)
+            create(partial / _CATALOG, name=name, embedder=embedder, language=language)
+            (partial / _SEGMENTS).mkdir()
+            partial.rename(folder)
+        except OSError as exc:
+            shutil.rmtree(partial, ignore_errors=True)
+            if folder.exists():
+                raise CollectionExists(f"collection {name!r} exists already in {self.root}") from exc
+            raise StoreUnavailable(f"cannot create {folder}: {exc.strerror}; check the disk and permissions") from exc
+
+    def open(self, name: str, *, writable: bool = False) -> "FaissStore":
+        folder = self.root / check_name(name)
+        if not folder.is_dir():
+            known = ", ".join(self.names()) or "none"
+            raise CollectionNotFound(f"no collection {name!r} in {self.root}; there are: {known}")
+        return FaissStore(folder, writable=writable)
+
+    def drop(self, name: str) -> None:
+        self.open(name, writable=True).close()
+        gone = self.root / f".dropped-{name}-{secrets.token_hex(4)}"
+        (self.root / name).rename(gone)
+        shutil.rmtree(gone)
+
+
+class FaissStore:
+    """See `retrieval.ports.VectorStore`."""
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self.folder = folder
+        self._lock_file = _take_lock(folder) if writable else None
+        self._writing = threading.RLock()
+        self._idle: list[Catalog] = []
+        try:
+            self._catalog = Catalog(folder / _CATALOG, writable=writable)
+            self._inode = (folder / _CATALOG).stat().st_ino
+            self._embedder = self._catalog.embedder()
+            self._index = IndexFollower(folder / _SEGMENTS, analyzer(self._catalog.language()).terms)
+            if writable:
+                self._repair()
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator["FaissSnapshot"]:
+        self._check_still_there()
+        catalog = self._idle.pop() if self._idle else Catalog(self.folder / _CATALOG, writable=False)
+        try:
+            for attempt in itertools.count():
+                with catalog.reading():
+                    try:
+                        state = self._index.state(catalog, rebuild_missing=attempt >= _READ_AGAIN)
+                    except FileNotFoundError:
+                        continue  # merged away between our two looks
+                    if state:
+                        yield FaissSnapshot(catalog, state, self._embedder)
+                        break
+        except BaseException:
+            catalog.close()
+            raise
+        self._idle.append(catalog)
+
+    def replace(self, replacements: Sequence[Replacement]) -> None:
+        check_replacements(replacements, self._embedder)
+        with self._write() as catalog:
+            for replacement in replacements:
+                catalog.put(replacement)
+        self._index_if_due()
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        with self._write() as catalog:
+            gone = []
+            for doc_id in sorted(set(doc_ids)):
+                if catalog.remove(doc_id):
+                    gone.append(doc_id)
+                catalog.forget(doc_id)
+        self._index_if_due()
+        return gone
+
+    def record(self, sources: Sequence[SourceRecord]) -> None:
+        with self._write() as catalog:
+            catalog.record(sources)
+
+    def close(self) -> None:
+        if self._lock_file is not None and hasattr(self, "_index"):
+            try:
+                self._complete_index()
+            except (OSError, StoreUnavailable) as exc:
+                _log.warning("the index of %s will be completed by the next writer: %s", self.folder, exc)
+        for catalog in [*self._idle, *([self._catalog] if hasattr(self, "_catalog") else [])]:
+            catalog.close()
+        self._idle.clear()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    @contextmanager
+    def _write(self) -> Iterator[Catalog]:
+        if self._lock_file is None:
+            raise WriterBusy(f"{self.folder} was opened for reading; open it with writable=True")
+        with self._writing, self._catalog.writing():
+            yield self._catalog
+
+    def _index_if_due(self) -> None:
+        covered = max((row.last_key for row in self._catalog.segments()), default=0)
+        if self._catalog.last_key() - covered >= FLUSH_CHUNKS:
+            self._complete_index()
+
+    def _complete_index(self) -> None:
+        with self._writing:  # a chunk that died while its segment is being merged would come back to life
+            self._flush()
+            self._merge()
+
+    def _flush(self) -> None:
+        """Give the chunks that are newer than all segments a segment of their own."""
+        covered = max((row.last_key for row in self._catalog.segments()), default=0)
+        row = SegmentRow("", covered + 1, self._catalog.last_key(), 0)
+        segment = self._index.rebuild(row, self._catalog)
+        if len(segment):
+            self._put_segment(segment, replaces=[], first=row.first_key, last=row.last_key)
+
+    def _merge(self) -> None:
+        """Keep segments few and mostly alive."""
+        while True:
+            with self.snapshot() as snapshot:
+                parts = {part.name: part for part in snapshot.state.parts if part.name}
+            rows = [row for row in self._catalog.segments() if row.name in parts]
+            due = _due(rows, parts)
+            if not due:
+                return
+            merging = [parts[row.name] for row in due]
+            alive = [_alive(part) for part in merging]
+            segment = segments.merge([part.segment for part in merging], alive)
+            self._put_segment(segment, replaces=due, first=due[0].first_key, last=due[-1].last_key)
+
+    def _repair(self) -> None:
+        """Write segments anew that are gone or damaged; remove what the catalog does not know."""
+        home = self._index.folder
+        home.mkdir(exist_ok=True)
+        for row in self._catalog.segments():
+            try:
+                segments.load(home / row.name)
+            except (FileNotFoundError, segments.SegmentInvalid) as exc:
+                _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
+                segment = self._index.rebuild(row, self._catalog)
+                self._put_segment(segment, replaces=[row], first=row.first_key, last=row.last_key)
+        known = {row.name for row in self._catalog.segments()}
+        for path in home.iterdir():
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _put_segment(self, segment: segments.Segment, *, replaces: Sequence[SegmentRow], first: int, last: int) -> None:
+        """Files first, then the commit that makes them count, then the old files go."""
+        added = None
+        if len(segment):
+            added = SegmentRow(f"{first:012d}-{last:012d}-{secrets.token_hex(4)}", first, last, len(segment))
+            segments.save(segment, self._index.folder / added.name)
+        with self._write() as catalog:
+            catalog.switch_segments(remove=replaces, add=added)
+        for row in replaces:
+            shutil.rmtree(self._index.folder / row.name, ignore_errors=True)
+
+    def _check_still_there(self) -> None:
+        """An open file outlives its name: without this look, a dropped collection would go on answering."""
+        try:
+            now = (self.folder / _CATALOG).stat().st_ino
+        except FileNotFoundError:
+            now = None
+        if now != self._inode:
+            raise CollectionNotFound(f"collection {self.folder.name!r} was dropped since it was opened; open it again")
+
+
+class FaissSnapshot:
+    """See `retrieval.ports.Snapshot`."""
+
+    def __init__(self, catalog: Catalog, state: IndexState, embedder: EmbedderInfo) -> None:
+        self.state = state
+        self._catalog = catalog
+        self._embedder = embedder
+        self._passing: dict[Filter, Keys] = {}
+
+    @property
+    def info(self) -> CollectionInfo:
+        return self._catalog.info()
+
+    def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        check_query_vector(vector, self._embedder)
+        return self._hits(self.state.dense(vector.astype(np.float32), k, self._allowed(filter)), k)
+
+    def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
+        return self._hits(self.state.lexical(terms, k, self._allowed(filter)), k)
+
+    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        return self._catalog.chunks(chunk_ids)
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        found = self._catalog.vectors(chunk_ids)
+        rows = [found[chunk_id] for chunk_id in chunk_ids]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self._embedder.dimension)
+
+    def document(self, doc_id: str) -> Document:
+        return self._catalog.document(doc_id)
+
+    def documents(self, *, filter: Filter | None = None, after: str = "", limit: int = 100) -> list[DocumentInfo]:
+        return self._catalog.documents(filter=filter, after=after, limit=limit)
+
+    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+        return self._catalog.sources(uris=uris, status=status)
+
+    def _allowed(self, filter: Filter | None) -> Keys | None:
+        if filter is None:
+            return None
+        if filter not in self._passing:  # the dense and the lexical search of one query share it
+            self._passing[filter] = self._catalog.passing(filter)
+        return self._passing[filter]
+
+    def _hits(self, scored: Scored, k: int) -> list[Hit]:
+        keys, scores = scored
+        chunk_ids = self._catalog.chunk_ids(keys.tolist())
+        hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
+
+
+def _take_lock(folder: Path) -> int:
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        os.close(handle)
+        raise WriterBusy(
+            f"collection {folder.name!r} is being written to by process {holder or 'unknown'}; "
+            "wait until it has finished, or stop it"
+        ) from exc
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+    return handle
+
+
+def _alive(part: Part) -> segments.Mask:
+    return np.ones(len(part.segment), dtype=np.bool_) if part.alive is None else part.alive
+
+
+def _due(rows: Sequence[SegmentRow], parts: Mapping[str, Part]) -> list[SegmentRow]:
+    """The next segments to be made one, by first key: a mostly dead one, or several neighbours of about one size."""
+    live = {row.name: int(_alive(parts[row.name]).sum()) for row in rows}
+    for row in rows:
+        if live[row.name] < (1.0 - MAX_DEAD) * row.chunks:
+            return [row]
+    tier = {row.name: int(math.log(max(1.0, live[row.name] / FLUSH_CHUNKS), MERGE_FACTOR)) for row in rows}
+    for i in range(len(rows) - MERGE_FACTOR + 1):
+        run = list(rows[i : i + MERGE_FACTOR])
+        if len({tier[row.name] for row in run}) == 1:
+            return run
+    return []

@@ -1,0 +1,231 @@
+"""Replacing, deleting, the ledger, snapshots, and what a store refuses."""
+
+import dataclasses
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    DocumentNotFound,
+    EmbedderMismatch,
+    InvalidRequest,
+    WriterBusy,
+)
+from retrieval.ports import Collections, VectorStore
+from retrieval.records import Document, Element
+from tests.corpus import replacement, source_of
+from tests.fakes import FakeEmbedder
+
+QUERY = FakeEmbedder().embed_queries(["pump"])[0]
+
+
+def test_a_document_comes_back_whole(store: VectorStore) -> None:
+    """Text, elements, pages and metadata are what was put in."""
+    text = 'Title\n\nBody with 北京, emoji \U0001f600 and "quotes".\n\nPage two.'
+    document = Document(
+        "doc", "file:///a%20b", 'A "title"', "text/plain", text,
+        elements=(Element("heading", 0, 5, (), 1), Element("paragraph", 7, 45, ("Title",))),
+        page_starts=(0, 47), metadata={"n": 1, "tags": ("x", "y")},
+    )  # fmt: skip
+    template = replacement("doc", [text])
+    chunk = dataclasses.replace(template.chunks[0], version=document.version, headings=("Title",), page=1, context="A")
+    store.replace([dataclasses.replace(template, document=document, chunks=[chunk])])
+    with store.snapshot() as snapshot:
+        assert snapshot.document("doc") == document
+        (stored,) = snapshot.chunks(["doc:000000"])
+        assert stored.chunk == chunk
+        assert stored.document == document.info
+        assert snapshot.document("doc").page_at(48) == 2
+
+
+def test_replacing_leaves_nothing_of_the_old_version(store: VectorStore) -> None:
+    """The old chunks are found by no search and no fetch."""
+    store.replace([replacement("doc", ["old pump one", "old pump two", "old pump three"])])
+    store.replace([replacement("doc", ["new valve"])])
+    with store.snapshot() as snapshot:
+        assert [hit.chunk_id for hit in snapshot.search_dense(QUERY, k=10)] == ["doc:000000"]
+        assert snapshot.search_lexical({"old": 1.0, "pump": 1.0}, k=10) == []
+        assert [found.chunk.text for found in snapshot.chunks(["doc:000000", "doc:000001"])] == ["new valve"]
+        assert snapshot.info.documents == snapshot.info.chunks == 1
+
+
+def test_deleting_removes_document_chunks_and_ledger_line(store: VectorStore) -> None:
+    """What was there is named; what was not is left out."""
+    store.replace([replacement("a", ["pump a"]), replacement("b", ["pump b"])])
+    assert store.delete(["a", "never"]) == ["a"]
+    with store.snapshot() as snapshot:
+        assert [hit.chunk_id for hit in snapshot.search_dense(QUERY, k=10)] == ["b:000000"]
+        assert [hit.chunk_id for hit in snapshot.search_lexical({"pump": 1.0}, k=10)] == ["b:000000"]
+        assert [source.doc_id for source in snapshot.sources()] == ["b"]
+        with pytest.raises(DocumentNotFound, match="'a'"):
+            snapshot.document("a")
+
+
+def test_a_snapshot_does_not_see_later_commits(store: VectorStore) -> None:
+    """Within one snapshot a replaced document stays as it was, in every kind of reading."""
+    store.replace([replacement("doc", ["old pump"])])
+    with store.snapshot() as before:
+        store.replace([replacement("doc", ["new pump"]), replacement("more", ["pump"])])
+        assert [found.chunk.text for found in before.chunks(["doc:000000", "more:000000"])] == ["old pump"]
+        assert [hit.chunk_id for hit in before.search_dense(QUERY, k=10)] == ["doc:000000"]
+        assert [hit.chunk_id for hit in before.search_lexical({"pump": 1.0}, k=10)] == ["doc:000000"]
+        assert before.document("doc").text == "old pump"
+        with store.snapshot() as after:
+            assert after.info.sequence == before.info.sequence + 1
+            assert len(after.search_dense(QUERY, k=10)) == 2
+
+
+def test_readers_never_see_half_a_replacement(store: VectorStore) -> None:
+    """While a writer swaps versions, each reader's snapshot holds all chunks of one version and none of another."""
+    versions = [replacement("doc", [f"version {n} pump part {i}" for i in range(5)]) for n in range(8)]
+    store.replace([versions[0]])
+    problems: list[object] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            with store.snapshot() as snapshot:
+                ids = [hit.chunk_id for hit in snapshot.search_dense(QUERY, k=20)]
+                texts = [found.chunk.text for found in snapshot.chunks(ids)]
+                numbers = {text.split()[1] for text in texts}
+                whole = snapshot.document("doc").text
+                if len(texts) != 5 or len(numbers) != 1 or not all(text in whole for text in texts):
+                    problems.append(texts)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for _ in range(4):
+        for version in versions:
+            store.replace([version])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert problems == []
+
+
+def test_the_ledger_keeps_one_line_per_source(store: VectorStore) -> None:
+    """A later line takes the place of an earlier one; a failure does not touch the document."""
+    store.replace([replacement("a", ["pump"])])
+    store.record([source_of("a", status="failed", error="damaged"), source_of("b", status="unsupported")])
+    with store.snapshot() as snapshot:
+        assert [(s.doc_id, s.status, s.error) for s in snapshot.sources()] == [
+            ("a", "failed", "damaged"), ("b", "unsupported", ""),
+        ]  # fmt: skip
+        assert [s.doc_id for s in snapshot.sources(status="failed")] == ["a"]
+        assert [s.doc_id for s in snapshot.sources(uris=["file:///docs/b", "file:///docs/zz"])] == ["b"]
+        assert snapshot.document("a").text == "pump"
+
+
+def test_a_refused_batch_changes_nothing(store: VectorStore) -> None:
+    """One bad document among good ones: none of them is written."""
+    good, bad = replacement("good", ["pump"]), replacement("bad", ["pump"])
+    bad = dataclasses.replace(bad, vectors=np.full_like(bad.vectors, np.nan))
+    with pytest.raises(InvalidRequest, match="NaN"):
+        store.replace([good, bad])
+    with store.snapshot() as snapshot:
+        assert snapshot.info.documents == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda r: dataclasses.replace(r, vectors=r.vectors[:, :3]), EmbedderMismatch, "needs"),
+        (lambda r: dataclasses.replace(r, vectors=r.vectors[:0]), EmbedderMismatch, "needs"),
+        (
+            lambda r: dataclasses.replace(r, chunks=[dataclasses.replace(r.chunks[0], start=1)]),
+            InvalidRequest,
+            "its text is not at 1:",
+        ),
+        (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"x": float("nan")})),
+            InvalidRequest,
+            "'x' holds nan",
+        ),
+        (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"x": {"y": 1}})),
+            InvalidRequest,
+            "'x' holds",
+        ),
+        (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"$x": 1})),
+            InvalidRequest,
+            "cannot be the name",
+        ),
+        (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"x": 2**63})),
+            InvalidRequest,
+            "64 bits",
+        ),
+    ],
+)
+def test_what_a_store_refuses(store: VectorStore, change: Any, error: type[Exception], message: str) -> None:
+    """Wrong vectors, chunks that are not in their document, metadata that no filter could read."""
+    with pytest.raises(error, match=message):
+        store.replace([change(replacement("doc", ["pump"]))])
+
+
+def test_a_document_without_chunks_is_kept(store: VectorStore) -> None:
+    """It has text and can be listed, it just is never found."""
+    store.replace([replacement("empty", [])])
+    with store.snapshot() as snapshot:
+        assert [info.doc_id for info in snapshot.documents()] == ["empty"]
+        assert snapshot.search_dense(QUERY, k=3) == []
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(collections: Collections, store: VectorStore) -> None:
+    """The message says who; reading goes on; after the first has closed, the second may write."""
+    with pytest.raises(WriterBusy, match="'c' is being written to"):
+        collections.open("c", writable=True)
+    reader = collections.open("c")
+    store.replace([replacement("doc", ["pump"])])
+    with reader.snapshot() as snapshot:
+        assert snapshot.info.documents == 1
+    with pytest.raises(WriterBusy, match="opened for reading"):
+        reader.replace([replacement("doc", ["pump"])])
+    reader.close()
+    store.close()
+    second = collections.open("c", writable=True)
+    second.replace([replacement("doc2", ["pump"])])
+    second.close()
+
+
+def test_collections_stand_side_by_side(collections: Collections) -> None:
+    """Fifty collections with the same document ids share nothing."""
+    for i in range(50):
+        collections.create(f"tenant-{i:02d}", embedder=FakeEmbedder().info)
+        store = collections.open(f"tenant-{i:02d}", writable=True)
+        store.replace([replacement("doc", [f"secret {i} pump"])])
+        store.close()
+    assert collections.names() == [f"tenant-{i:02d}" for i in range(50)]
+    for i in (0, 7, 49):
+        store = collections.open(f"tenant-{i:02d}")
+        with store.snapshot() as snapshot:
+            (hit,) = snapshot.search_dense(QUERY, k=10)
+            assert snapshot.chunks([hit.chunk_id])[0].chunk.text == f"secret {i} pump"
+        store.close()
+
+
+def test_collections_are_created_opened_and_dropped_by_name(collections: Collections) -> None:
+    """Twice, unknown and ill-formed names are refused; a dropped collection is gone."""
+    embedder = FakeEmbedder().info
+    collections.create("one", embedder=embedder, language="german")
+    with pytest.raises(CollectionExists, match="'one'"):
+        collections.create("one", embedder=embedder)
+    with pytest.raises(CollectionNotFound, match=r"no collection 'two'.*one"):
+        collections.open("two")
+    for name in ("", "../evil", "UPPER", ".hidden", "a" * 64, "a/b", "a\n"):
+        with pytest.raises(InvalidRequest, match="collection name"):
+            collections.create(name, embedder=embedder)
+    store = collections.open("one")
+    with store.snapshot() as snapshot:
+        assert (snapshot.info.name, snapshot.info.language, snapshot.info.embedder) == ("one", "german", embedder)
+    store.close()
+    collections.drop("one")
+    assert collections.names() == []
+    with pytest.raises(CollectionNotFound):
+        collections.drop("one")
