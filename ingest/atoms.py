@@ -59,7 +59,11 @@ class Atom:
 
 
 def atoms(document: Document, tokenizer: Tokenizer, *, limit: int) -> list[Atom]:
-    """The atoms of a document, ascending, each of at most `limit` tokens; they hold all that is not white space."""
+    """The atoms of a document, ascending, so short that a chunk of `limit` tokens has room for one and its heading.
+
+    Together they hold all that is not white space.
+    """
+    limit -= limit // 6
     result: list[Atom] = []
     for element in _all_elements(document):
         fine = [

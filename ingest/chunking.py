@@ -51,7 +51,7 @@ def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: Ch
     limit = min(settings.chunk_tokens, window - SPECIAL_TOKENS - context_limit)
     overlap = min(settings.overlap_tokens, limit // 2)
     pieces = atoms(document, tokenizer, limit=limit - overlap)
-    contexts = _Contexts(document, tokenizer, context_limit)
+    contexts = _Contexts(document, tokenizer, context_limit, room=window - SPECIAL_TOKENS - limit)
     chunks: list[Chunk] = []
     version = document.version
     for first, last in _pack(pieces, document, limit - overlap):
@@ -139,32 +139,50 @@ def _common_path(members: Sequence[Atom]) -> tuple[str, ...]:
 
 
 class _Contexts:
-    """Title and heading path as one line of limited length; each is made once."""
+    """Title and heading path in one line of limited length, and below it the header of a table that was cut."""
 
-    def __init__(self, document: Document, tokenizer: Tokenizer, limit: int) -> None:
+    def __init__(self, document: Document, tokenizer: Tokenizer, limit: int, *, room: int) -> None:
         self._title = document.title
         self._text = document.text
         self._tokenizer = tokenizer
         self._limit = limit
-        self._made: dict[tuple[str, ...], str] = {}
+        self._room = room
+        self._made: dict[tuple[tuple[str, ...], str], str] = {}
 
     def of(self, headings: tuple[str, ...], members: Sequence[Atom]) -> str:
         """What stands above the chunk; headings that are in its own text are left out."""
         inside = {self._text[m.start : m.end] for m in members if m.is_heading}
-        path = dict.fromkeys(part for part in (self._title, *headings) if part and part not in inside)
-        key = tuple(path)
+        path = tuple(dict.fromkeys(part for part in (self._title, *headings) if part and part not in inside))
+        key = path, self._table_header(members[0])
         if key not in self._made:
-            self._made[key] = self._fit(key)
+            self._made[key] = self._fit(*key)
         return self._made[key]
 
-    def _fit(self, path: tuple[str, ...]) -> str:
+    def _table_header(self, first: Atom) -> str:
+        """The first row of the table that a chunk begins in the middle of, so that it says what its columns are."""
+        element = first.element
+        if element.kind != "table" or first.start == element.start:
+            return ""
+        end = self._text.find("\n", element.start, first.start)
+        row = self._text[element.start : end] if end > 0 else ""
+        return row if " | " in row else ""
+
+    def _fit(self, path: tuple[str, ...], header: str) -> str:
         # The ends of the path tell most: the document and the section. What is between goes first.
+        line = ""
         for inner in (path[1:], path[-2:], path[-1:]):
-            context = " > ".join(dict.fromkeys((*path[:1], *inner)))
-            spans = self._tokenizer.offsets(context)
-            if len(spans) <= self._limit:
-                return context
-        return context[: spans[self._limit - 1][1]].rstrip() if self._limit else ""
+            line = " > ".join(dict.fromkeys((*path[:1], *inner)))
+            if len(self._tokenizer.offsets(line)) <= self._limit:
+                break
+        line = self._cut(line, self._limit)
+        whole = f"{line}\n{header}" if line and header else line or header
+        return self._cut(whole, self._room) if header else line
+
+    def _cut(self, text: str, limit: int) -> str:
+        spans = self._tokenizer.offsets(text)
+        if len(spans) <= limit:
+            return text
+        return text[: spans[limit - 1][1]].rstrip() if limit else ""
 
 
 def _overlap_from(pieces: Sequence[Atom], first: int, overlap: int) -> int:
