@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from generation.serialize import scored_chunk_to_dict
 from retrieval.records import CollectionInfo, Document, DocumentInfo, Retrieval
+from retrieval.retriever import MAX_K
 
-MAX_K = 1_000
 MAX_PAGE = 1_000
 
 Scalar = str | int | float | bool
