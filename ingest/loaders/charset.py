@@ -77,9 +77,13 @@ def _utf16_without_mark(data: bytes) -> str:
         return ""
     # Blanks, digits and line ends have a zero byte in UTF-16 in every script; the other byte is hardly ever zero.
     for low, high, encoding in ((even, odd, "utf-16-le"), (odd, even, "utf-16-be")):
-        if high.count(0) > len(high) * 0.1 and low.count(0) == 0 and _strict(data, encoding) is not None:
+        if high.count(0) > len(high) * 0.1 and low.count(0) == 0 and _is_clean(_strict(data, encoding)):
             return encoding
     return ""
+
+
+def _is_clean(text: str | None) -> bool:
+    return text is not None and not any(c < " " and c not in "\t\n\r\f" for c in text[:SAMPLE])
 
 
 _NON_ASCII = re.compile("[^\x00-\x7f]")

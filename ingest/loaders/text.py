@@ -1,6 +1,7 @@
 """Plain text, and source code as text: paragraphs by empty lines, hard-wrapped lines joined again."""
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ingest.loaders.builder import DocumentBuilder, Origin
@@ -36,30 +37,43 @@ def load(data: bytes, origin: Origin) -> Document:
 
 def add_text(builder: DocumentBuilder, text: str, *, code: bool = False) -> None:
     """Add clean text to `builder`, block by block; blocks are separated by empty lines."""
-    for block in _EMPTY_LINES.split(text):
+    blocks = _EMPTY_LINES.split(text)
+    width = 0 if code else wrap_width(blocks)
+    for block in blocks:
         if code or _is_preformatted(block):
             builder.code(block)
         else:
-            builder.paragraph(unwrap(block))
+            builder.paragraph(unwrap(block, width))
 
 
-def unwrap(block: str) -> str:
-    """Join the lines of a paragraph that was wrapped at a fixed width; other line breaks stay.
+def wrap_width(blocks: Sequence[str]) -> int:
+    """The width at which a text was wrapped by a program, 0 if it was not; three lines or more prove it."""
+    wrapped = (lines for lines in map(_lines, blocks) if len(lines) > 2 and _is_wrapped(lines))
+    return max((max(map(len, lines)) for lines in wrapped), default=0)
+
+
+def unwrap(block: str, width: int) -> str:
+    """Join the lines of a paragraph that was wrapped at `width`; other line breaks stay.
 
     Wrapped means: no line could have taken the first word of the next one. Verses, addresses and lists fail that
     test, whatever the language.
     """
-    lines = [line.strip() for line in block.split("\n") if line.strip()]
-    if len(lines) < 2:
-        return block
-    width = max(map(len, lines))
-    if width < 40:
-        return block
-    wrapped = all(len(line) + 1 + len(following.split(None, 1)[0]) > width - 2 for line, following in pairwise(lines))
+    lines = _lines(block)
+    # Of two lines the first is always as long as can be, so there the width of the other paragraphs decides.
+    wrapped = _is_wrapped(lines, width) if len(lines) == 2 and width else len(lines) > 2 and _is_wrapped(lines)
     return " ".join(lines) if wrapped else block
 
 
+def _lines(block: str) -> list[str]:
+    return [line.strip() for line in block.split("\n") if line.strip()]
+
+
+def _is_wrapped(lines: Sequence[str], width: int = 0) -> bool:
+    least = max(40, width, *map(len, lines)) - 2  # nothing that is read as text is wrapped below 40
+    return all(len(line) + 1 + len(following.split(None, 1)[0]) > least for line, following in pairwise(lines))
+
+
 def _is_preformatted(block: str) -> bool:
-    # Columns made with blanks, or indented code: on at least two lines, or it is but an indented first line.
+    # Columns made with blanks, or indented code, on most of two lines or more; one line may just be indented.
     lines = [line for line in block.split("\n") if line.strip()]
     return len(lines) > 1 and sum(map(bool, map(_PREFORMATTED.search, lines))) * 2 > len(lines)

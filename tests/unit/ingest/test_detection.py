@@ -1,0 +1,106 @@
+"""What a file is taken for: content first, then name."""
+
+import pytest
+
+from ingest.loaders import identify
+from ingest.loaders.charset import decode, is_binary
+from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, UnsupportedMedia
+from tests.unit.ingest.files import container, pdf, read
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "file_type"),
+    [
+        (pdf([[(50, 700, "x")]]), "report.txt", "pdf"),
+        (b"\n\n" + pdf([[(50, 700, "x")]]), "report", "pdf"),
+        (b"<!DOCTYPE html><p>x", "page.txt", "html"),
+        (b"<?xml version='1.0'?>\n<!-- c --><html lang='en'><p>x</p></html>", "page.xml", "html"),
+        (b"<root><a>x</a></root>", "data.xml", "xml"),
+        (b"{\\rtf1 x}", "letter.doc", "rtf"),
+        (b"# A", "README.md", "markdown"),
+        (b"<!DOCTYPE html> in a heading", "README.md", "markdown"),
+        (b"a,b", "t.csv", "csv"),
+        (b"a\tb", "T.TSV", "tsv"),
+        (b"{}", "a.json", "json"),
+        (b"{}", "a.ndjson", "jsonl"),
+        (b"plain", "LICENSE", "text"),
+        (b"print(1)", "a.py", "text"),
+        (b"Received: from a\nSubject: b\n\nc", "1234", "eml"),
+        (container({"word/document.xml": "x"}), "a.bin", "docx"),
+        (container({"ppt/presentation.xml": "x"}), "a", "pptx"),
+        (container({"xl/workbook.xml": "x"}), "a.zip", "xlsx"),
+        (container({"mimetype": "application/epub+zip"}), "book", "epub"),
+        (container({"mimetype": "application/vnd.oasis.opendocument.text"}), "a.odt", "odt"),
+        (OLE + "WordDocument".encode("utf-16-le"), "a", "doc"),
+        (OLE + "WordDocumentPowerPoint Document".encode("utf-16-le"), "a.ppt", "ppt"),
+    ],
+)
+def test_content_decides_and_the_name_settles_the_rest(data: bytes, name: str, file_type: str) -> None:
+    """A wrong or missing extension does no harm where the content tells."""
+    assert identify(data, name).file_type == file_type
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "error", "message"),
+    [
+        (b"", "a.docx", EmptyDocument, "'a.docx' is empty: 0 bytes"),
+        (b"not a zip at all", "a.docx", CorruptFile, "is no DOCX file"),
+        (b"PK\x03\x04 cut short", "a.docx", CorruptFile, "damaged ZIP container"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "a.png", UnsupportedMedia, "a PNG image.*OCR"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "a.txt", UnsupportedMedia, "a PNG image"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "a", UnsupportedMedia, "WebP"),
+        (b"\x1f\x8b\x08\x00", "a.gz", UnsupportedMedia, "gzip archive"),
+        (bytes(range(256)), "a.dat", UnsupportedMedia, "binary and of no known format"),
+        (container({"a.md": "x"}), "a.zip", UnsupportedMedia, "ZIP archive.*unpack"),
+        (OLE, "a.foo", UnsupportedMedia, "OLE container"),
+        (OLE + "EncryptedPackage".encode("utf-16-le"), "a.xlsx", EncryptedFile, "protected by a password"),
+    ],
+)
+def test_what_is_no_document_is_refused_with_its_reason(
+    data: bytes, name: str, error: type[Exception], message: str
+) -> None:
+    """Each refusal says what the file is and what to do about it."""
+    with pytest.raises(error, match=message):
+        read(data, name)
+
+
+def test_the_identity_of_a_parser_names_module_and_version() -> None:
+    """It goes into the ledger, so that a better parser reads its files again."""
+    loader = identify(b"# A", "a.md")
+    assert (loader.name, loader.media_type) == ("markdown", "text/markdown")
+    assert loader.parser_id == f"markdown/{loader.version}.1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_text_in_any_encoding_is_read(encoding: str) -> None:
+    """With or without byte order mark."""
+    text = "Grüße aus Köln, und schöne Tage wünschen wir Ihnen.\nDas Übrige später.\n"
+    assert read(text.encode(encoding), "a.txt").text == text.strip()
+
+
+def test_cyrillic_of_old_is_guessed() -> None:
+    """Windows-1251 has no mark; its letters say what it is."""
+    text = "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний."
+    assert read(text.encode("cp1251"), "a.txt").text == text
+
+
+def test_a_few_bad_bytes_do_not_change_the_encoding() -> None:
+    """UTF-8 that was damaged in one place keeps the rest of its letters."""
+    data = "Grüße aus Köln über Zürich".encode() + b" \xff"
+    assert read(data, "a.txt").text == "Grüße aus Köln über Zürich \ufffd"
+
+
+def test_a_declared_encoding_is_believed_when_it_fits() -> None:
+    """HTML and mail say what they are in; a wrong word for it is passed over."""
+    data = "naïve café".encode("latin-1")
+    assert decode(data, declared="latin-1") == "naïve café"
+    assert decode("naïve".encode(), declared="no-such-encoding") == "naïve"
+    assert decode("日本".encode(), declared="ascii") == "日本"
+
+
+def test_a_terminal_log_is_text() -> None:
+    """Colours are control characters, but few."""
+    assert not is_binary(b"\x1b[31merror\x1b[0m: no such file\n")
+    assert is_binary(b"text with a \x00 in it")
