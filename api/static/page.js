@@ -10,6 +10,7 @@ const [askForm, question, collection, answer, notes, notice, facts, result, sour
 
 let citations = []; // footnote n stands at index n - 1
 let running = null; // AbortController of the question under way
+let asked = 0; // when it was asked, in ms
 
 function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -32,6 +33,7 @@ async function call(path, options = {}) {
 async function ask(name, text) {
   running?.abort();
   running = new AbortController();
+  asked = performance.now();
   clear();
   result.setAttribute("aria-busy", "true");
   try {
@@ -41,7 +43,12 @@ async function ask(name, text) {
       body: JSON.stringify({ question: text, stream: true }),
       signal: running.signal,
     });
-    for await (const event of events(response.body)) show(event);
+    let last = "";
+    for await (const event of events(response.body)) {
+      show(event);
+      last = event.name;
+    }
+    if (last !== "answer" && last !== "error") complain("The connection ended before the answer was complete.");
   } catch (error) {
     if (error.name !== "AbortError") complain(error.message);
     else return;
@@ -75,7 +82,7 @@ function show({ name, data }) {
       data.sentences.forEach(showSentence);
     }
     answer.classList.toggle("declined", data.status === "declined");
-    const seconds = Object.values(data.timings).reduce((sum, each) => Math.max(sum, each), 0);
+    const seconds = (performance.now() - asked) / 1000;
     const parts = [data.model, `evidence ${data.evidence.toFixed(2)}`, `${seconds.toFixed(2)} s`];
     if (data.dropped_citations) parts.push(`${data.dropped_citations} unverifiable citations removed`);
     facts.textContent = parts.join(" · ");
@@ -108,7 +115,8 @@ function numberOf(citation) {
 
 function place({ title, source_uri: uri, page }) {
   const file = decodeURIComponent(uri.split("/").pop());
-  return [title && title !== file ? `${title} (${file})` : file, page ? `page ${page}` : ""].filter(Boolean).join(", ");
+  const named = title && !file.startsWith(title); // a file without a title of its own is called by its name
+  return [named ? `${title} (${file})` : file, page ? `page ${page}` : ""].filter(Boolean).join(", ");
 }
 
 function shorten(text) {
@@ -236,6 +244,7 @@ askForm.onsubmit = (event) => {
   ask(collection.value, question.value);
 };
 question.oninput = grow;
+onresize = grow;
 question.onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
