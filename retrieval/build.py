@@ -21,14 +21,11 @@ def build_embedder(settings: RetrievalSettings) -> Embedder:
     if settings.embedder == "sentence-transformers":
         from retrieval.embedders.sentence_transformers import SentenceTransformersEmbedder
 
-        return SentenceTransformersEmbedder(
-            settings.model, device=settings.device, batch_size=settings.batch_size, allow_download=False
-        )
-    from retrieval.embedders.manifest import resolve
+        return SentenceTransformersEmbedder(settings.model, device=settings.device, batch_size=settings.batch_size)
+    from retrieval.embedders.manifest import resolve_model
     from retrieval.embedders.onnx import OnnxEmbedder
 
-    folder = resolve(settings.model, models_path=settings.models_path)
-    return OnnxEmbedder(folder, threads=settings.threads, batch_size=settings.batch_size)
+    return OnnxEmbedder(resolve_model(settings.model, settings.models_path), threads=settings.threads)
 
 
 def build_retriever(store: VectorStore, embedder: Embedder, settings: RetrievalSettings) -> Retriever:

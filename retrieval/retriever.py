@@ -9,7 +9,7 @@ from retrieval import feedback, filters, fusion
 from retrieval.analysis import analyzer
 from retrieval.errors import EmbedderMismatch, InvalidQuery
 from retrieval.filters import Filter
-from retrieval.ports import Embedder, Snapshot, VectorStore, Vectors
+from retrieval.ports import Embedder, Snapshot, Vectors, VectorStore
 from retrieval.records import CollectionInfo, Hit, Retrieval, ScoredChunk
 from retrieval.settings import RetrievalSettings
 

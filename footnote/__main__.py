@@ -1,0 +1,33 @@
+"""Entry point: runs a command, and turns errors into one line on stderr and an exit code."""
+
+import os
+import sys
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """What the `footnote` script calls."""
+    # numpy and faiss would each start a pool of threads that nothing here uses.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from footnote.cli import app
+    from retrieval.errors import FootnoteError
+
+    try:
+        app()
+    except FootnoteError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        raise SystemExit(EXIT_ERROR) from None
+    except KeyboardInterrupt:
+        print("stopped; what was reported as done is kept, run the same command to go on", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_ERROR) from None
+
+
+if __name__ == "__main__":
+    main()

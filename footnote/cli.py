@@ -1,0 +1,53 @@
+"""The `footnote` command: what there is and what it takes. Each command lives in footnote/commands/.
+
+Exit codes: 0 done; 1 an error, said on stderr; 2 wrong usage; 3 some files were not ingested; 4 the question was
+declined; 5 a citation did not verify; 130 interrupted.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from footnote.commands import answering, collections, configuration, evaluation, ingestion, models, service
+
+app = typer.Typer(
+    name="footnote",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Ask your documents; every sentence of an answer carries a footnote that a machine can verify.",
+    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 some files were not ingested, 4 question declined, "
+    "5 a citation did not verify.",
+)
+app.command("ingest")(ingestion.ingest)
+app.command("status")(collections.status)
+app.command("search")(answering.search)
+app.command("ask")(answering.ask)
+app.command("verify")(answering.verify)
+app.command("delete")(collections.delete)
+app.command("serve")(service.serve)
+app.add_typer(evaluation.app, name="eval")
+app.add_typer(models.app, name="models")
+app.add_typer(configuration.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"footnote {version('footnote')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _footnote(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file; default: $FOOTNOTE_CONFIG, then ./footnote.toml.")
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = config

@@ -1,0 +1,143 @@
+"""`footnote status`, `footnote delete`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from footnote.commands.shared import (
+    DEFAULT_COLLECTION,
+    CollectionOption,
+    JsonOption,
+    configuration,
+    console,
+    open_store,
+    print_json,
+)
+from retrieval.errors import DocumentNotFound, InvalidRequest
+
+if TYPE_CHECKING:
+    from retrieval.ports import Snapshot
+
+
+def status(
+    context: typer.Context,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Only this one; default: all of them.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="List the files that were not ingested, and why.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the collections: how many documents and chunks, of which model, what failed.
+
+    Examples:
+
+        footnote status
+
+        footnote status --failed -c filings --json
+    """
+    from retrieval.build import build_collections
+
+    settings = configuration(context).settings.retrieval
+    names = [collection] if collection else build_collections(settings).names()
+    found = []
+    for name in names:
+        with open_store(settings, name) as store, store.snapshot() as snapshot:
+            found.append(_status(snapshot))
+    if json:
+        print_json({"collections": found})
+    elif failed:
+        for entry in found:
+            for line in entry["not_ingested"]:
+                typer.echo(f"{entry['name']}: {line['status']}: {line['error']} ({line['source_uri']})")
+    else:
+        _print_table(found, where=str(settings.path))
+
+
+def delete(
+    context: typer.Context,
+    documents: Annotated[
+        list[str] | None, typer.Argument(help="Document ids, URIs or paths of files.", metavar="DOCUMENT...")
+    ] = None,
+    collection: CollectionOption = DEFAULT_COLLECTION,
+    everything: Annotated[bool, typer.Option("--everything", help="The whole collection instead.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a whole collection goes.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete documents, or with --everything a whole collection.
+
+    Examples:
+
+        footnote delete docs/old-handbook.pdf
+
+        footnote delete -c filings --everything --yes
+    """
+    from retrieval.build import build_collections
+
+    settings = configuration(context).settings.retrieval
+    if bool(documents) == everything:
+        raise InvalidRequest("name the documents to delete, or say --everything; not both, not neither")
+    if everything:
+        with open_store(settings, collection) as store, store.snapshot() as snapshot:
+            count = snapshot.info.documents
+        if not yes:
+            typer.confirm(f"Delete collection {collection!r} with {count:,} documents?", abort=True, err=True)
+        build_collections(settings).drop(collection)
+        gone = [collection]
+    else:
+        with open_store(settings, collection, writable=True) as store:
+            with store.snapshot() as snapshot:
+                doc_ids = [_doc_id(name, snapshot) for name in documents or []]
+            gone = store.delete(doc_ids)
+    if json:
+        print_json({"collection": collection, "everything": everything, "deleted": gone})
+    else:
+        typer.echo(f"deleted {', '.join(gone)}")
+
+
+def _doc_id(name: str, snapshot: "Snapshot") -> str:
+    """A document is named by its id, its source's URI, or the path of a file (which may be gone)."""
+    from ingest.sources import doc_id_for
+
+    for candidate in (name, doc_id_for(name), doc_id_for(Path(name).absolute().as_uri())):
+        try:
+            return snapshot.document(candidate).doc_id
+        except DocumentNotFound:
+            continue
+    raise DocumentNotFound(
+        f"no document {name!r} in collection {snapshot.info.name!r}; give its id, URI or path "
+        "(the REST interface lists them under /v1/collections/NAME/documents)"
+    )
+
+
+def _status(snapshot: "Snapshot") -> dict[str, Any]:
+    info = snapshot.info
+    problems = [*snapshot.sources(status="failed"), *snapshot.sources(status="unsupported")]
+    return {
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.chunks,
+        "model": info.embedder.name,
+        "dimension": info.embedder.dimension,
+        "language": info.language,
+        "fields": list(info.fields),
+        "not_ingested": [asdict(line) for line in problems],
+    }
+
+
+def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
+    from rich.table import Table
+
+    if not found:
+        console(stderr=True).print(f"no collections in {where}; `footnote ingest SOURCE...` makes one")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("collection")
+    for name in ("documents", "chunks", "not ingested"):
+        table.add_column(name, justify="right")
+    table.add_column("model")
+    for entry in found:
+        counts = (entry["documents"], entry["chunks"], len(entry["not_ingested"]))
+        table.add_row(entry["name"], *(f"{count:,}" for count in counts), entry["model"])
+    console().print(table)

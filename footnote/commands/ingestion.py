@@ -1,0 +1,117 @@
+"""`footnote ingest`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from footnote.commands.shared import (
+    DEFAULT_COLLECTION,
+    CollectionOption,
+    JsonOption,
+    configuration,
+    console,
+    open_store,
+    print_json,
+)
+from retrieval.errors import CollectionNotFound, InvalidRequest
+
+if TYPE_CHECKING:
+    from ingest.pipeline import Report
+    from retrieval.ports import Embedder
+    from retrieval.records import MetadataValue
+    from retrieval.settings import RetrievalSettings
+
+EXIT_INCOMPLETE = 3
+_SHOWN_FAILURES = 20
+
+
+def ingest(
+    context: typer.Context,
+    sources: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="SOURCE...")],
+    collection: CollectionOption = DEFAULT_COLLECTION,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", "-m", help="`name=value` for every document; may be repeated.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Bring files into a collection; those that have not changed are left alone.
+
+    The collection is made when it is not there. A file that cannot be read is recorded with its reason
+    (`footnote status --failed`), the others go on, and the exit code is 3.
+
+    Examples:
+
+        footnote ingest docs/ handbook.pdf
+
+        footnote ingest filings/ --collection filings -m year=2023 -m source=sec
+    """
+    from footnote.progress import progress
+    from ingest import pipeline
+    from retrieval.build import build_embedder
+
+    settings = configuration(context).settings
+    given = dict(_metadata(entry) for entry in metadata or [])
+    embedder = build_embedder(settings.retrieval)
+    _make_if_missing(settings.retrieval, collection, embedder)
+    with open_store(settings.retrieval, collection, writable=True) as store:
+        _check_model(store, embedder)
+        with progress(quiet=json) as on_event:
+            report = pipeline.ingest(
+                sources, store=store, embedder=embedder, settings=settings.ingest, metadata=given, on_event=on_event
+            )
+    if json:
+        print_json({"collection": collection, **asdict(report)})
+    else:
+        _summarise(report, collection)
+    if not report.complete:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _metadata(entry: str) -> "tuple[str, MetadataValue]":
+    """`year=2023` gives a number, `draft=true` a boolean, `tags=["a","b"]` a list, all else text."""
+    import json
+
+    name, equals, text = entry.partition("=")
+    if not equals or not name:
+        raise InvalidRequest(f"--metadata {entry!r}: write name=value")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return name, text
+    if isinstance(value, list):
+        return name, tuple(value)
+    return name, value if isinstance(value, str | int | float | bool) else text
+
+
+def _make_if_missing(settings: "RetrievalSettings", name: str, embedder: "Embedder") -> None:
+    from retrieval.build import build_collections
+
+    collections = build_collections(settings)
+    try:
+        collections.open(name).close()
+    except CollectionNotFound:
+        collections.create(name, embedder=embedder.info, language=settings.language)
+
+
+def _check_model(store: object, embedder: "Embedder") -> None:
+    from retrieval.ports import VectorStore
+    from retrieval.retriever import check_embedder
+
+    typed: VectorStore = store  # type: ignore[assignment]
+    with typed.snapshot() as snapshot:
+        check_embedder(snapshot.info, embedder)
+
+
+def _summarise(report: "Report", collection: str) -> None:
+    terminal = console(stderr=True)
+    for failure in report.failures[:_SHOWN_FAILURES]:
+        terminal.print(f"{failure.outcome}: {failure.error}", style="yellow", markup=False)
+    if len(report.failures) > _SHOWN_FAILURES:
+        more = len(report.failures) - _SHOWN_FAILURES
+        terminal.print(f"... and {more} more: footnote status --failed -c {collection}", style="yellow", markup=False)
+    typer.echo(
+        f"{report.files:,} files: {report.ingested:,} ingested, {report.unchanged:,} unchanged, "
+        f"{len(report.failures):,} not ingested; {report.chunks:,} chunks in {report.seconds:.1f} s"
+    )

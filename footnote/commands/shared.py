@@ -1,0 +1,68 @@
+"""What several commands share: their common options, opening a collection, printing."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from retrieval.errors import InvalidFilter
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from footnote.config import Configuration
+    from retrieval.filters import Filter
+    from retrieval.ports import VectorStore
+    from retrieval.settings import RetrievalSettings
+
+CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Which collection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", "-f", help='Only these documents, e.g. \'{"year": {"$gte": 2023}}\'.')
+]
+DEFAULT_COLLECTION = "default"
+
+
+def configuration(context: typer.Context) -> "Configuration":
+    """The configuration that this run of the command was given."""
+    from footnote.config import load
+
+    return load(context.obj)
+
+
+@contextmanager
+def open_store(settings: "RetrievalSettings", name: str, *, writable: bool = False) -> "Iterator[VectorStore]":
+    """The collection `name`, closed at the end."""
+    from retrieval.build import build_collections
+
+    store = build_collections(settings).open(name, writable=writable)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def parse_filter(text: str | None) -> "Filter | None":
+    """The filter of `--filter`; raises InvalidFilter."""
+    from retrieval import filters
+
+    if text is None:
+        return None
+    try:
+        return filters.parse(json.loads(text))
+    except ValueError as exc:
+        raise InvalidFilter(f"--filter is not valid JSON: {exc}; for example '{{\"year\": 2023}}'") from exc
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A terminal, or plain text where there is none."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
