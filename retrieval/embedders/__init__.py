@@ -1,0 +1,1 @@
+"""Embedders: text to vectors, behind the port `retrieval.ports.Embedder`; imported by `retrieval.build`."""
