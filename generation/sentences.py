@@ -23,7 +23,9 @@ def spans(text: str) -> list[Span]:
     """
     found: list[Span] = []
     for block_start, block_end in _blocks(text):
-        for start, end in segments(text, block_start, block_end):
+        whole = _ROW.fullmatch(text, block_start, block_end)  # a row is read as one, whatever its cells hold
+        parts = _trimmed(text, block_start, block_end) if whole else segments(text, block_start, block_end)
+        for start, end in parts:
             found.extend(_cut_long(text, start, end))
     return found
 
@@ -124,7 +126,7 @@ def _stop_ends(last: re.Match[str] | None, following: str, text: str, start: int
 _LINE = re.compile(r"[^\n\r\x0b\x0c\x85\u2028\u2029]+")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•‣◦▪●–—]\s|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]\s|#{1,6}\s|>\s)")
 _HEADING = re.compile(r"\s*#{1,6}\s")
-_ROW = re.compile(r"\s*\|.*\||.*\S(?: \| |\t).*\S")
+_ROW = re.compile(r"\s*\|.*\S|.*\S(?: \| |\t).*\S")
 _RULE = re.compile(r"\s*[-=_*~+:|\s]{3,}$")
 _OPEN_END = re.compile(r"[,;:–—-]\s*$")
 _WRAP_WIDTH = 140  # characters; a line that is longer was not wrapped for reading, it is a paragraph
