@@ -1,10 +1,9 @@
 """Settings to services: puts the packages below together for the routes."""
 
-from generation.build import build_answerer
-from retrieval.build import build_collections, build_embedder, build_retriever
-
 from api.services import OpenCollection, Services
+from generation.build import build_answerer
 from generation.settings import GenerationSettings
+from retrieval.build import build_collections, build_embedder, build_retriever
 from retrieval.ports import VectorStore
 from retrieval.settings import RetrievalSettings
 
@@ -12,6 +11,7 @@ from retrieval.settings import RetrievalSettings
 def build_services(retrieval: RetrievalSettings, generation: GenerationSettings) -> Services:
     """Services over what the settings name. Loads the embedder; collections are opened when they are asked for."""
     embedder = build_embedder(retrieval)
+    embedder.embed_queries(["warm up"])  # the first call takes 50 times as long as the others: not on a caller's time
 
     def connect(name: str, store: VectorStore) -> OpenCollection:
         retriever = build_retriever(store, embedder, retrieval)

@@ -3,12 +3,12 @@
 from typing import Any
 
 _DOCUMENT = {
-    "doc_id": "4f0c2c9d8a71",
-    "version": "5c4b7a9a6e1f0d23",
+    "doc_id": "09664749a9dc165f",
+    "version": "140cb48135755223",
     "source_uri": "file:///srv/papers/passengers.md",
     "title": "Passengers on board",
     "media_type": "text/markdown",
-    "characters": 1435,
+    "characters": 1424,
     "page_count": None,
     "metadata": {},
 }
@@ -17,24 +17,29 @@ _CITATION = {
     "source_uri": _DOCUMENT["source_uri"],
     "title": _DOCUMENT["title"],
     "version": _DOCUMENT["version"],
-    "chunk_id": "4f0c2c9d8a71:000004",
-    "start": 1243,
-    "end": 1272,
+    "chunk_id": "09664749a9dc165f:000001",
+    "start": 1289,
+    "end": 1389,
     "page": None,
-    "quote": "They are kept for 90 days;",
+    "quote": "They are kept for 90 days; passports and bank cards are handed to the harbour police after 48 hours.",
     "support": 1.0,
 }
 _ANSWER = {
     "question": "How long is lost property kept?",
     "collection": "demo",
     "status": "answered",
-    "text": "They are kept for 90 days;",
-    "sentences": [{"text": "They are kept for 90 days;", "citations": [_CITATION]}],
-    "evidence": 0.93,
+    "text": _CITATION["quote"],
+    "sentences": [
+        {
+            "text": _CITATION["quote"],
+            "citations": [_CITATION],
+        }
+    ],
+    "evidence": 0.89,
     "model": "extractive",
     "dropped_citations": 0,
     "usage": {"input_tokens": 0, "output_tokens": 0},
-    "timings": {"retrieve": 0.011, "generate": 0.019},
+    "timings": {"retrieve": 0.004, "evidence": 0.06, "write": 0.003},
 }
 _BASE = "/v1/collections/{collection}"
 
@@ -71,17 +76,17 @@ RESPONSES: dict[tuple[str, str], Any] = {
                 "metadata": {},
             }
         ],
-        "timings": {"embed": 0.003, "search": 0.002},
+        "timings": {"embed": 0.002, "lexical": 0.001, "dense": 0.001, "fuse": 0.0, "fetch": 0.0},
     },
     ("post", f"{_BASE}/answer"): _ANSWER,
     ("get", "/v1/collections"): {"collections": ["demo"]},
     ("get", _BASE): {
         "name": "demo",
         "documents": 9,
-        "chunks": 43,
-        "sequence": 1,
+        "chunks": 21,
+        "sequence": 2,
         "language": "english",
-        "fields": [],
+        "fields": ["author", "created", "language"],
         "embedder": {"name": "all-MiniLM-L6-v2", "sha256": "0" * 64, "dimension": 384, "window": 256},
     },
     ("get", f"{_BASE}/documents"): {"collection": "demo", "documents": [_DOCUMENT], "next": _DOCUMENT["doc_id"]},
