@@ -10,7 +10,7 @@ level above. So small sections share a chunk, and a chunk that is big enough end
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from ingest.atoms import CUT_HEADING, Atom, atoms
+from ingest.atoms import Atom, atoms
 from ingest.settings import ChunkingSettings
 from retrieval.errors import ConfigError
 from retrieval.ports import Tokenizer
@@ -54,11 +54,13 @@ def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: Ch
     contexts = _Contexts(document, tokenizer, context_limit, room=window - SPECIAL_TOKENS - limit)
     chunks: list[Chunk] = []
     version = document.version
+    before = -1
     for first, last in _pack(pieces, document, limit - overlap):
         members = pieces[first:last]
         headings = _common_path(members)
         context = contexts.of(headings, members)
-        start = pieces[_overlap_from(pieces, first, overlap)].start
+        start = pieces[_overlap_from(pieces, first, overlap, least=before + 1)].start
+        before = first
         for piece_start, piece_end in _fitted(document.text, start, members, context, tokenizer, window):
             chunks.append(
                 Chunk(
@@ -185,10 +187,10 @@ class _Contexts:
         return text[: spans[limit - 1][1]].rstrip() if limit else ""
 
 
-def _overlap_from(pieces: Sequence[Atom], first: int, overlap: int) -> int:
-    """The atom that a chunk begins with when it repeats up to `overlap` tokens of the one before."""
+def _overlap_from(pieces: Sequence[Atom], first: int, overlap: int, *, least: int) -> int:
+    """The atom, not before `least`, that a chunk begins with when it repeats up to `overlap` tokens."""
     start, tokens = first, 0
-    while start and tokens + pieces[start - 1].tokens <= overlap and pieces[start - 1].cut != CUT_HEADING:
+    while start > least and tokens + pieces[start - 1].tokens <= overlap and not pieces[start - 1].is_heading:
         start -= 1
         tokens += pieces[start].tokens
     return start

@@ -176,7 +176,7 @@ class DocumentBuilder:
         headings = tuple(heading for _, heading in self._path)
         self._elements.append(Element(kind, start, self._length, headings, level))
         if not self._first_line:
-            self._first_line = text.lstrip("-*•0123456789.) ").partition("\n")[0].strip()
+            self._first_line = _MARKER.sub("", text).partition("\n")[0]
 
     def _close(self) -> None:
         """Make an element of the items or the records gathered so far; there are never both."""
@@ -195,6 +195,7 @@ class DocumentBuilder:
         return stem(origin.name) or shorten(one_line(self._first_line), MAX_TITLE) or origin.doc_id
 
 
+_MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
 _NO_TITLE = re.compile(
     r"(?i)^(?:\(?(?:untitled|anonymous|unspecified)\)?|slide \d+|presentation\d*|document\d*|[\d\W_]+"
@@ -206,7 +207,7 @@ _NO_TITLE = re.compile(
 def sensible_title(text: str) -> str:
     """`text` on one line if a person wrote it as a title; empty if a program filled in a file name or its own."""
     title = one_line(text)
-    return "" if len(title) < 4 or _FILE_NAME.search(title) or _NO_TITLE.match(title) else title
+    return "" if len(title) < 2 or _FILE_NAME.search(title) or _NO_TITLE.match(title) else title
 
 
 def shorten(text: str, limit: int) -> str:

@@ -55,8 +55,8 @@ def wrap_width(blocks: Sequence[str]) -> int:
 def unwrap(block: str, width: int) -> str:
     """Join the lines of a paragraph that was wrapped at `width`; other line breaks stay.
 
-    Wrapped means: no line could have taken the first word of the next one. Verses, addresses and lists fail that
-    test, whatever the language.
+    Wrapped means: no line could have taken the first word of the next one, and lines begin with capitals no oftener
+    than words do. Verses, addresses and lists fail that test, whatever the language.
     """
     lines = _lines(block)
     # Of two lines the first is always as long as can be, so there the width of the other paragraphs decides.
@@ -70,7 +70,10 @@ def _lines(block: str) -> list[str]:
 
 def _is_wrapped(lines: Sequence[str], width: int = 0) -> bool:
     least = max(40, width, *map(len, lines)) - 2  # nothing that is read as text is wrapped below 40
-    return all(len(line) + 1 + len(following.split(None, 1)[0]) > least for line, following in pairwise(lines))
+    capitals = sum(line[0].isupper() for line in lines[1:])
+    return capitals * 2 <= len(lines) - 1 and all(
+        len(line) + 1 + len(following.split(None, 1)[0]) > least for line, following in pairwise(lines)
+    )
 
 
 def _is_preformatted(block: str) -> bool:
