@@ -58,8 +58,9 @@ def create_app(services: Services, settings: ApiSettings | None = None) -> FastA
     if settings.api_keys:
         app.add_middleware(RequireKey, keys=settings.api_keys)
     app.add_middleware(RequestContext)
+    described = [Depends(bearer)] if settings.api_keys else []
     for router in (search.router, answer.router, collections.router, documents.router):
-        app.include_router(router, dependencies=[Depends(bearer)])
+        app.include_router(router, dependencies=described)
     app.include_router(health.router)
     app.include_router(page.router)
     return app

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.errors import Problem, problem_response
 from api.settings import ApiSettings
 
-bearer = HTTPBearer(auto_error=False, description="One of the server's `api_keys`, if it has any.")
+bearer = HTTPBearer(auto_error=False, description="One of the server's `api_keys`.")
 """Declares the scheme in the OpenAPI document; `RequireKey` does the checking."""
 
 _log = logging.getLogger("api.auth")

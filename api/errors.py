@@ -130,6 +130,8 @@ async def _on_validation_error(request: Request, exc: Exception) -> JSONResponse
 
 async def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)  # noqa: S101 - what it was registered for
+    if exc.status_code == 400:  # FastAPI's word for a body that no parser can read
+        return _respond(request, Problem("invalid-request", 422, "the body cannot be read as JSON in UTF-8"))
     phrase = HTTPStatus(exc.status_code).phrase
     detail = exc.detail if exc.detail != phrase else f"{phrase}: {request.method} {request.url.path}"
     return _respond(request, Problem(_kebab(phrase), exc.status_code, detail, headers=exc.headers))

@@ -23,7 +23,10 @@ SettingsHere = Annotated[ApiSettings, Depends(_settings)]
 
 
 def _collection(
-    services: ServicesHere, collection: Annotated[str, Path(description="Name of the collection.", examples=["demo"])]
+    services: ServicesHere,
+    collection: Annotated[
+        str, Path(description="Name of the collection.", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", examples=["demo"])
+    ],
 ) -> OpenCollection:
     return services.open(collection)
 

@@ -180,11 +180,18 @@ def test_malformed_json_is_refused(client: TestClient) -> None:
     assert "JSON" in response.json()["detail"]
 
 
+def test_body_that_is_not_utf8_is_refused(client: TestClient) -> None:
+    """Bytes that are no text are a 422 like any other unreadable body."""
+    response = client.post(ANSWER, content=b"\xff\xfe{}", headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert "UTF-8" in response.json()["detail"]
+
+
 def test_deeply_nested_json_is_refused(client: TestClient) -> None:
     """A body nested fifty thousand levels deep, too deep for a parser's stack, is refused, and the server lives on."""
     body = b'{"query":"x","filter":' + b'{"$not":' * 50_000 + b"1" + b"}" * 50_001
     response = client.post("/v1/collections/demo/search", content=body, headers={"content-type": "application/json"})
-    assert response.status_code == 400
+    assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert client.get("/healthz").status_code == 200
 

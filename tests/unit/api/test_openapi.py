@@ -1,5 +1,6 @@
 """The OpenAPI document: complete, with examples, and true to what the service answers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -101,6 +102,14 @@ def test_requests_have_examples_that_are_valid(document: Any) -> None:
         assert examples
         for example in examples.values():
             model.model_validate(example["value"])
+
+
+def test_key_is_documented_where_one_is_asked_for(client_with: Callable[..., TestClient]) -> None:
+    """With keys, every operation under /v1 declares the Bearer scheme; without, none does; the probes never."""
+    for keys in ([], ["a-key"]):
+        operations = _operations(client_with(api_keys=keys).get("/openapi.json").json())
+        secured = {path for (_, path), operation in operations.items() if operation.get("security")}
+        assert secured == ({path for _, path in OPERATIONS if path.startswith("/v1")} if keys else set())
 
 
 def test_no_page_of_the_framework_loads_from_a_cdn(client: TestClient) -> None:
