@@ -106,10 +106,16 @@ def add_handlers(app: FastAPI) -> None:
 
 def validation_problem(found: Sequence[Any]) -> Problem:
     """The problem for what pydantic found; values are not echoed: they may be long, or secret."""
-    listed = [{"at": ".".join(str(part) for part in error["loc"]), "message": error["msg"]} for error in found]
+    listed = [_told(error) for error in found]
     detail = "; ".join(f"{error['at']}: {error['message']}" for error in listed[:3])
     more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
     return Problem("invalid-request", 422, detail + more, errors=listed)
+
+
+def _told(error: Any) -> Mapping[str, str]:
+    if error.get("type") == "json_invalid":  # its place is a number, its reason is hidden in the context
+        return {"at": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"}
+    return {"at": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}
 
 
 async def _on_footnote_error(request: Request, exc: Exception) -> JSONResponse:

@@ -177,12 +177,12 @@ def test_malformed_json_is_refused(client: TestClient) -> None:
     """A body that is not JSON is a 422."""
     response = client.post(ANSWER, content=b'{"question": ', headers={"content-type": "application/json"})
     assert response.status_code == 422
-    assert "JSON" in response.json()["detail"]
+    assert response.json()["detail"] == "body: not JSON: Expecting value at character 13"
 
 
 def test_body_that_is_not_utf8_is_refused(client: TestClient) -> None:
     """Bytes that are no text are a 422 like any other unreadable body."""
-    response = client.post(ANSWER, content=b"\xff\xfe{}", headers={"content-type": "application/json"})
+    response = client.post(ANSWER, content=b'{"question": "\xff"}', headers={"content-type": "application/json"})
     assert response.status_code == 422
     assert "UTF-8" in response.json()["detail"]
 
