@@ -29,7 +29,8 @@ def decode(data: bytes, *, declared: str = "") -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
-    for encoding in (declared, "utf-8", _utf16_without_mark(data)):
+    # UTF-16 first: in English it is valid UTF-8 as well, with a NUL in every other place.
+    for encoding in (_utf16_without_mark(data), declared, "utf-8"):
         text = _strict(data, encoding)
         if text is not None:
             return text

@@ -18,6 +18,10 @@ VERSION = 1
 MAX_FRONT_MATTER = 64 * 1024
 """Characters; a longer block between `---` lines is text."""
 
+MAX_BRACKETS = 3000
+"""Links of one paragraph; the parser takes quadratic time over them, so where there are more they are plain text."""
+
+_BLOCK = re.compile(r"(?:.+\n?)+")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}\n]*\}\s*$")  # "## Install {#install .wide}", as Pandoc and Kramdown write it
 _MARKER = re.compile(r"\[!(?:NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")  # GitHub's alerts
@@ -49,7 +53,14 @@ def split_front_matter(text: str) -> tuple[str, dict[str, object]]:
 
 def add_markdown(builder: DocumentBuilder, text: str) -> None:
     """Add the blocks of a Markdown text to `builder`."""
+    if text.count("[") > MAX_BRACKETS:
+        text = _BLOCK.sub(_tamed, text)
     _Walker(builder).walk(_PARSER.parse(text))
+
+
+def _tamed(match: re.Match[str]) -> str:
+    block = match[0]
+    return block.replace("[", "\\[") if block.count("[") > MAX_BRACKETS else block
 
 
 # Past maxNesting markdown-it drops text, so the limit is far above what people write; linkify stays off.

@@ -6,6 +6,7 @@ quiet before it is imported.
 """
 
 import io
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -80,6 +81,8 @@ def _tame() -> None:
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["SCARF_NO_ANALYTICS"] = "true"
     os.environ["UNSTRUCTURED_DISABLE_NOTICE"] = "1"
+    for logger in ("unstructured", "pypandoc"):  # what they say about single files is in our errors
+        logging.getLogger(logger).setLevel(logging.ERROR)
     spacy = import_module("spacy")
     pipeline = spacy.blank("xx")  # no language in particular
     pipeline.add_pipe("sentencizer")

@@ -80,6 +80,12 @@ def test_text_in_any_encoding_is_read(encoding: str) -> None:
     assert read(text.encode(encoding), "a.txt").text == text.strip()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_plain_english_in_utf16_is_read_without_a_mark(encoding: str) -> None:
+    """Its bytes are valid UTF-8, full of NULs."""
+    assert read("Plain English.".encode(encoding), "a.txt").text == "Plain English."
+
+
 def test_cyrillic_of_old_is_guessed() -> None:
     """Windows-1251 has no mark; its letters say what it is."""
     text = "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний."

@@ -96,6 +96,12 @@ class TestMarkdown:
         source = "text\n\n<table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table>\n"
         assert shown(read(source, "a.md")) == [("paragraph", "text"), ("table", "A | B\n1 | 2")]
 
+    def test_a_paragraph_of_links_without_end_is_plain_text(self) -> None:
+        """The parser would take minutes over it; other paragraphs keep their links."""
+        text = read("[a](b) " * 5000 + "\n\n[c](d)", "a.md").text
+        assert text.startswith("[a](b) [a](b)")
+        assert text.endswith("\n\nc")
+
     @pytest.mark.timeout(20)
     @pytest.mark.parametrize("source", ["[" * 20_000, "> " * 5_000 + "x", "*a " * 20_000, "- " * 3_000 + "x"])
     def test_nesting_without_end_ends(self, source: str) -> None:
