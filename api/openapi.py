@@ -17,7 +17,7 @@ _EXAMPLES: dict[type[errors.FootnoteError], str] = {
     errors.InvalidFilter: "filter.year.$near: unknown operator '$near'; known: $eq, $gt, $gte, $lt, $lte, $ne, $in, "
     "$nin, $exists, $not",
     errors.UnknownField: "no document has the field 'yaer'; fields here: doc_id, media_type, source_uri, title, year",
-    errors.CollectionNotFound: "no collection 'demo2'; there are: demo",
+    errors.CollectionNotFound: "no collection 'demo2'; GET /v1/collections lists those that there are",
     errors.DocumentNotFound: "no document '6f1c' in this collection",
     errors.EmbedderMismatch: "collection 'demo' was embedded with 'all-MiniLM-L6-v2', but 'bge-small-en' is configured",
     errors.StoreUnavailable: "",  # the text of a 5xx is fixed
@@ -29,6 +29,15 @@ _ALWAYS = (
     validation_problem([{"loc": ("body", "k"), "msg": "Input should be less than or equal to 1000"}]),
     Problem("internal-error", 500, problem_of(Exception()).detail),
 )
+ANSWER_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["sentence", "answer", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+"""Schema of one event, as OpenAPI 3.2 describes streams."""
 ANSWER_STREAM = (
     'event: sentence\ndata: {"text":"They are kept for 90 days.","citations":[...]}\n\n'
     'event: answer\ndata: {"question":"How long is lost property kept?","status":"answered",...}\n\n'

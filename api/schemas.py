@@ -24,9 +24,9 @@ FilterJson = Annotated[
 
 
 class _Request(BaseModel):
-    """A request body: unknown members are refused, so that a misspelt option is not silently ignored."""
+    """A request body: unknown members and other types are refused, so that no slip is silently put right."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class _Response(BaseModel):

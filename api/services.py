@@ -55,22 +55,16 @@ class Services:
 
     def open(self, name: str) -> OpenCollection:
         """The collection called `name`, opened at the first call. Raises CollectionNotFound and store errors."""
-        with self._lock:
-            found = self._opened.get(name)
-            if found is not None and _is_gone(found.store):
-                # Dropped since, perhaps made anew under the same name: then another one is to be opened.
-                del self._opened[name]
-                found.store.close()
-                found = None
-            if found is None:
-                store = self._collections.open(name)
-                try:
-                    found = self._connect(name, store)
-                except BaseException:
-                    store.close()
-                    raise
+        found = self._opened.get(name)
+        if found is not None and _is_gone(found.store):
+            # Dropped since, perhaps made anew under the same name: then another one is to be opened.
+            self._forget(found)
+            found = None
+        if found is None:
+            with self._lock:
+                found = self._opened.get(name) or self._open(name)
                 self._opened[name] = found
-            return found
+        return found
 
     def check_ready(self) -> None:
         """Raise what would keep a question from being answered: the embedder, or the place of the collections."""
@@ -83,6 +77,24 @@ class Services:
             opened, self._opened = self._opened, {}
         for collection in opened.values():
             collection.store.close()
+
+    def _open(self, name: str) -> OpenCollection:
+        try:
+            store = self._collections.open(name)
+        except CollectionNotFound as exc:
+            # The store's text names its folder, which is no caller's business.
+            raise CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those that there are") from exc
+        try:
+            return self._connect(name, store)
+        except BaseException:
+            store.close()
+            raise
+
+    def _forget(self, gone: OpenCollection) -> None:
+        with self._lock:
+            if self._opened.get(gone.name) is gone:  # else another thread was faster
+                del self._opened[gone.name]
+                gone.store.close()
 
 
 def _is_gone(store: VectorStore) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from api import schemas
-from api.openapi import ANSWER_STREAM, problems
+from api.openapi import ANSWER_EVENT, ANSWER_STREAM, problems
 from api.routes.access import CollectionHere, SettingsHere
 from api.streaming import Event, EventStream
 from generation.records import AnswerEvent, AnswerStream, SentenceEvent
@@ -29,7 +29,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "model": schemas.AnswerResponse,
         "description": "The answer; with `stream`, the events `sentence` (one for each), then `answer` (the same "
         "object as without `stream`), or `error` (a problem) if it fails midway.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": ANSWER_STREAM}},
+        "content": {"text/event-stream": {"itemSchema": ANSWER_EVENT, "example": ANSWER_STREAM}},
     },
     **problems(
         ChatModelError,

@@ -111,7 +111,7 @@ class FakeCollections:
 
     def open(self, name: str, *, writable: bool = False) -> VectorStore:
         if name not in self.stores:
-            raise CollectionNotFound(f"no collection {name!r}; there are: {', '.join(self.names())}")
+            raise CollectionNotFound(f"no collection {name!r} in /srv/secret")
         self.opened.append(name)
         return self.stores[name]
 
