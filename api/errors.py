@@ -86,8 +86,8 @@ def problem_of(exc: Exception) -> Problem:
 
 def log_problem(exc: Exception, *, status: int, request_id: str) -> None:
     """Write down what a 5xx does not tell; with the traceback when nobody foresaw it."""
-    foreseen = isinstance(exc, errors.FootnoteError)
-    _log.error("request_id=%s status=%d %s: %s", request_id, status, type(exc).__name__, exc, exc_info=not foreseen)
+    traceback = None if isinstance(exc, errors.FootnoteError) else exc
+    _log.error("request_id=%s status=%d %s: %s", request_id, status, type(exc).__name__, exc, exc_info=traceback)
 
 
 def problem_response(problem: Problem, *, instance: str, request_id: str) -> JSONResponse:

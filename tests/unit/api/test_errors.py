@@ -86,12 +86,15 @@ def test_problem_has_the_members_of_rfc_9457(client: TestClient) -> None:
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_unexpected_error_tells_nothing_but_logs_all(
-    stage: Stage, client: TestClient, caplog: pytest.LogCaptureFixture
+    stage: Stage, client: TestClient, caplog: pytest.LogCaptureFixture, stream: bool
 ) -> None:
     """A bug gives a 500 without internals; the log has the traceback under the request's id."""
     stage.answerer.fail_before = (0, ZeroDivisionError("division by zero in the heart of it"))
-    response = client.post(ANSWER, json={"question": "Which colour?"}, headers={"x-request-id": "r-2"})
+    response = client.post(
+        ANSWER, json={"question": "Which colour?", "stream": stream}, headers={"x-request-id": "r-2"}
+    )
     assert response.status_code == 500
     assert response.headers["x-request-id"] == "r-2"
     assert response.json()["type"] == "urn:footnote:problem:internal-error"
@@ -99,6 +102,7 @@ def test_unexpected_error_tells_nothing_but_logs_all(
     (record,) = [record for record in caplog.records if record.name == "api.errors"]
     assert "r-2" in record.getMessage()
     assert record.exc_info is not None
+    assert record.exc_info[1] is stage.answerer.fail_before[1]
 
 
 def test_foreseen_5xx_is_logged_with_its_text(
