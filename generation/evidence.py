@@ -26,8 +26,14 @@ MAX_CONTEXT = 120
 
 Features = NDArray[np.float64]
 
-SENTENCE_FEATURES = ("cosine", "coverage", "near", "rank", "chunk", "typed", "novel", "short")
-QUESTION_FEATURES = ("best", "cosine", "coverage", "covered", "names", "numbers", "typed", "margin")
+SENTENCE_FEATURES = ("cosine", "coverage", "near", "rank", "chunk", "typed", "novel")
+"""Of a sentence: cosine to the question; share of the question's terms in it, and in it with its neighbours, title and
+headings; one over its chunk's rank; the best cosine in its chunk; whether it has a thing of the kind asked for; how
+many terms it adds."""
+
+QUESTION_FEATURES = ("cosine", "coverage", "covered", "names", "numbers", "negation")
+"""Of a question: the highest cosine of a sentence; the best sentence's coverage, and its chunk's; the shares of the
+question's names and numbers that the chunk has; and whether the question negates and the best sentence does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,6 @@ class Pool:
                 best_of_chunk[item.source],
                 self.asked.answered_by(item.text),
                 min(1.0, len(item.terms - self.asked.terms) / 8),
-                float(len(item.text) < 40),
             )
             for item, cosine in zip(self.sentences, cosines, strict=True)
         ]
@@ -177,20 +182,17 @@ class Pool:
         )
 
     def question_features(self, scores: Features) -> Features:
-        """Shape (len(QUESTION_FEATURES),): of the best sentence, its chunk, and the lead it has."""
+        """Shape (len(QUESTION_FEATURES),): of the best sentence and its chunk."""
         features, order = self.features, np.argsort(-scores, kind="stable")
         best = self.sentences[order[0]]
         there = self.chunk_terms[best.source - 1]
-        others = [scores[i] for i in order[1:] if self.sentences[i].source != best.source]
         row = (
-            float(scores[order[0]]),
             float(features[:, 0].max()),
             float(features[order[0], 1]),
             self._share(there),
             _part(self.asked.names, there),
             _part(self.asked.numbers, there),
-            max(features[i, 5] for i in order[:2]),
-            float(scores[order[0]] - max(others, default=0.0)),
+            float(self.asked.negated and not questions.negates(best.text, loosely=True)),
         )
         return np.array(row, dtype=np.float64)
 

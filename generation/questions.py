@@ -22,6 +22,7 @@ class Question:
     numbers: frozenset[str]
     """Terms that hold a digit."""
     kind: Kind
+    negated: bool
     surfaces: tuple[tuple[str, str], ...]
     """(word as written, one of its terms) in reading order."""
 
@@ -58,10 +59,27 @@ def read(text: str, analyzer: Analyzer) -> Question:
         names=frozenset(names),
         numbers=frozenset(term for term in terms_found if any(character.isdigit() for character in term)),
         kind=next((kind for kind, pattern in _KINDS if pattern.search(text)), "open"),
+        negated=negates(text),
         surfaces=tuple(surfaces),
     )
 
 
+def negates(text: str, *, loosely: bool = False) -> bool:
+    """Whether the text has a word of negation; loosely, words such as "unpaid", "lack" and "fail" are some too."""
+    return _NEGATION.search(text) is not None or (loosely and _LOOSE_NEGATION.search(text) is not None)
+
+
+_NEGATION = re.compile(
+    r"\b(?:not|no|none|never|nor|neither|nothing|nobody|without|cannot|except|nicht|nie|kein\w*|ohne|jamais|sans|nunca"
+    r"|sin)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_LOOSE_NEGATION = re.compile(
+    r"\b(?:un(?!i|der|til|less)\w{3,}|non-?\w{3,}|dis(?:allow|approv|continu|qualif)\w*|lack\w*|fail\w*|refus\w*|reject\w*"
+    r"|den(?:y|ied|ies|ial)\b|absen\w*|exclud\w*|prohibit\w*|forbid\w*|except\w*|other than|only|rather|instead|few|hardly"
+    r"|unless|impossible|illegal|invalid|missing)",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"\w+(?:[-.'’/:@+#&]+\w+)*")
 _FUNCTION_WORDS = frozenset(
     # English
