@@ -6,26 +6,26 @@ A test compares the page with what this would write.
 """
 
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel
 
-from api.settings import ApiSettings
-from generation.settings import GenerationSettings
-from ingest.settings import IngestSettings
-from retrieval.settings import RetrievalSettings
+from footnote.config import Settings
 
 PAGE = Path(__file__).with_name("configuration.md")
-TABLES: dict[str, tuple[type[BaseModel], str]] = {
-    "retrieval": (RetrievalSettings, "Where collections live, what embeds, how rankings are fused."),
-    "ingest": (IngestSettings, "Which files are read, and how they are cut into chunks."),
-    "generation": (GenerationSettings, "What writes the answers, and when there is none."),
-    "api": (ApiSettings, "What `footnote serve` listens on, asks for and takes on."),
+MEANINGS = {
+    "retrieval": "Where collections live, what embeds, how rankings are fused.",
+    "ingest": "Which files are read, and how they are cut into chunks.",
+    "generation": "What writes the answers, and when there is none.",
+    "api": "What `footnote serve` listens on, asks for and takes on.",
+    "evals": "Where `footnote eval` keeps what it builds.",
 }
 INTRODUCTION = """# Configuration
 
 Footnote runs without any configuration. What you set, you set in one of three places; the later ones win:
 
-1. the file `footnote.toml` in the working directory, with one table per package;
+1. a file with one table per package: the one that `--config` names, else the variable `FOOTNOTE_CONFIG`, else
+   `footnote.toml` in the working directory;
 2. environment variables, `FOOTNOTE_<TABLE>__<NAME>`, with two underscores between table and name;
 3. options of a command, where it has them.
 
@@ -51,12 +51,17 @@ This page is written by `docs/write_configuration.py`.
 """
 
 
+def tables() -> dict[str, type[BaseModel]]:
+    """The settings class of each table, in the order of the configuration."""
+    return {table: cast("type[BaseModel]", field.annotation) for table, field in Settings.model_fields.items()}
+
+
 def page() -> str:
     """The page as it should be."""
     parts = [INTRODUCTION]
-    for table, (settings, meaning) in TABLES.items():
+    for table, settings in tables().items():
         rows = "\n".join(_row(name, settings) for name in settings.model_fields)
-        parts.append(f"## [{table}]\n\n{meaning}\n\n| Setting | Default | Meaning |\n|---|---|---|\n{rows}\n")
+        parts.append(f"## [{table}]\n\n{MEANINGS[table]}\n\n| Setting | Default | Meaning |\n|---|---|---|\n{rows}\n")
     return "\n".join(parts)
 
 
