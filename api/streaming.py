@@ -5,8 +5,9 @@ thread that opened it. Format: https://html.spec.whatwg.org/multipage/server-sen
 """
 
 import json
+import math
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -23,7 +24,6 @@ from api.errors import log_problem, problem_of, problem_response
 
 HEARTBEAT = b": still working\n\n"
 Item = TypeVar("Item")
-_BUFFER = 16  # events that may wait for a slow client before the worker waits too
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,22 @@ class EventStream(Response, Generic[Item]):
         self.produce = produce
         self.encode = encode
         self.heartbeat_seconds = heartbeat_seconds
+        self.abandoned = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request: runs until the last event, or until the client goes."""
-        writer, reader = anyio.create_memory_object_stream[Event | Exception](_BUFFER)
+        # Without a bound: an answer is small, and a client that reads slowly must not hold a worker thread.
+        writer, reader = anyio.create_memory_object_stream[Event | Exception](math.inf)
         with writer, reader:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(anyio.to_thread.run_sync, self._pump, writer)
                 tasks.start_soon(self._watch, receive, tasks.cancel_scope)
-                with suppress(OSError):  # some servers raise it from `send` when the client has gone
-                    await self._forward(reader, scope, receive, send)
-                tasks.cancel_scope.cancel()
+                try:
+                    with suppress(OSError):  # some servers raise it from `send` when the client has gone
+                        await self._forward(reader, scope, receive, send)
+                finally:
+                    self.abandoned.set()
+                    tasks.cancel_scope.cancel()
 
     def _pump(self, writer: MemoryObjectSendStream[Event | Exception]) -> None:
         """In the worker thread: iterate, hand over, stop when nobody takes it any more."""
@@ -81,12 +86,11 @@ class EventStream(Response, Generic[Item]):
         try:
             items = self.produce()
             for item in items:
-                anyio.from_thread.run(writer.send, self.encode(item))
-        except (CancelledError, anyio.BrokenResourceError):
-            pass  # the client is gone
+                if self.abandoned.is_set():
+                    break
+                anyio.from_thread.run_sync(writer.send_nowait, self.encode(item))
         except Exception as exc:
-            with suppress(CancelledError, anyio.BrokenResourceError):
-                anyio.from_thread.run(writer.send, exc)
+            anyio.from_thread.run_sync(writer.send_nowait, exc)
         finally:
             close = getattr(items, "close", None)  # generators have it, and it ends what they hold open
             if close is not None:
@@ -96,6 +100,7 @@ class EventStream(Response, Generic[Item]):
     async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self.abandoned.set()
         scope.cancel()
 
     async def _forward(

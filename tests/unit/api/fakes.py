@@ -147,6 +147,8 @@ class FakeAnswerer:
     fail_before: tuple[int, Exception] | None = None
     wait_before: tuple[int, threading.Event] | None = None
     closed: threading.Event = field(default_factory=threading.Event)
+    finished: bool = False
+    """Whether anybody took the whole answer."""
     threads: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
@@ -176,6 +178,7 @@ class FakeAnswerer:
             yield AnswerEvent(
                 Answer(question, "demo", "answered", sentences, 0.9, "fake", timings=timings, retrieved=chunks)
             )
+            self.finished = True
         finally:
             self.closed.set()
 

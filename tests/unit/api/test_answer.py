@@ -116,6 +116,7 @@ def test_client_that_leaves_ends_the_work(stage: Stage) -> None:
     stage.answerer.wait_before = (1, gate)
     sent = asyncio.run(_ask_and_leave(stage, gate))
     assert stage.answerer.closed.is_set()
+    assert not stage.answerer.finished
     assert b"event: answer" not in sent
 
 
