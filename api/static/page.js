@@ -23,7 +23,10 @@ async function call(path, options = {}) {
   const headers = { ...options.headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;
-  if (response.status === 401) byId("key").hidden = false;
+  if (response.status === 401) {
+    byId("key").hidden = false;
+    throw new Error(key ? "The server does not know this key." : "");
+  }
   const problem = await response.json().catch(() => ({ title: response.statusText, detail: "" }));
   throw new Error(problem.detail || problem.title);
 }
@@ -126,7 +129,7 @@ function shorten(text) {
 
 function complain(message) {
   notice.textContent = message;
-  notice.hidden = false;
+  notice.hidden = !message;
 }
 
 function clear() {
