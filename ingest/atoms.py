@@ -24,16 +24,16 @@ LEAD_IN_TOKENS = 16
 
 # What it costs to cut after an atom, in the unit of `chunking.split`: 1 is a chunk that is all but empty.
 CUT_ELEMENT = 0.0
-CUT_SENTENCE = 0.06
-CUT_LINE = 0.1
+CUT_SENTENCE = 0.15
+CUT_LINE = 0.12
 CUT_WORD = 0.5
 CUT_ANYWHERE = 0.8
 CUT_LEAD_IN = 0.3
 CUT_HEADING = 4.0
 
-# A sentence ends at . ! ? and their kin, closing quotes included, before a blank and no small letter; the marks of
-# scripts that write no blanks between sentences end one by themselves.
-_SENTENCE_END = re.compile(r"(?:[.!?…‽؟۔।॥]+[\"'”’»)\]]*\s+(?![a-zà-öø-ÿа-я])|[。！？｡]+[」』”’）]*\s*|\n)")
+# A sentence ends at . ! ? and their kin right after a word, closing quotes included, before a blank and no small
+# letter; the marks of scripts that write no blanks between sentences end one by themselves.
+_SENTENCE_END = re.compile(r"(?:(?<=[^\s.])[.!?…‽؟۔।॥]+[\"'”’»)\]]*\s+(?![a-zà-öø-ÿа-я])|[。！？｡]+[」』”’）]*\s*|\n)")
 _SPACE = re.compile(r"\s+")
 
 

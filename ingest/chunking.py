@@ -153,9 +153,13 @@ class _Contexts:
 
     def of(self, headings: tuple[str, ...], members: Sequence[Atom]) -> str:
         """What stands above the chunk; headings that are in its own text are left out."""
-        inside = {self._text[m.start : m.end] for m in members if m.is_heading}
-        path = tuple(dict.fromkeys(part for part in (self._title, *headings) if part and part not in inside))
-        key = path, self._table_header(members[0])
+        said = {_bare(self._text[m.start : m.end]) for m in members if m.is_heading}
+        path = []
+        for part in (self._title, *headings):
+            if _bare(part) not in said:
+                path.append(part)
+                said.add(_bare(part))
+        key = tuple(path), self._table_header(members[0])
         if key not in self._made:
             self._made[key] = self._fit(*key)
         return self._made[key]
@@ -185,6 +189,11 @@ class _Contexts:
         if len(spans) <= limit:
             return text
         return text[: spans[limit - 1][1]].rstrip() if limit else ""
+
+
+def _bare(text: str) -> str:
+    """What two spellings of a title have in common."""
+    return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def _overlap_from(pieces: Sequence[Atom], first: int, overlap: int, *, least: int) -> int:

@@ -187,7 +187,10 @@ class DocumentBuilder:
             self._append(kind, text)
 
     def _title(self, given: str, origin: Origin) -> str:
-        for candidate in (one_line(given), self._first_title):
+        given = one_line(given)
+        if letters(given) == letters(self._first_title):  # "safety-manual" and "Safety manual"
+            given = ""
+        for candidate in (given, self._first_title):
             if any(map(str.isalnum, candidate)):
                 return shorten(candidate, MAX_TITLE)
         if any(map(str.isalnum, self._first_line)) and len(self._first_line) <= MAX_TITLE:
@@ -208,6 +211,11 @@ def sensible_title(text: str) -> str:
     """`text` on one line if a person wrote it as a title; empty if a program filled in a file name or its own."""
     title = one_line(text)
     return "" if len(title) < 2 or _FILE_NAME.search(title) or _NO_TITLE.match(title) else title
+
+
+def letters(text: str) -> str:
+    """Letters and digits of a text, without case: what two spellings of a title have in common."""
+    return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def shorten(text: str, limit: int) -> str:

@@ -3,6 +3,7 @@
 pdfium is not thread-safe, so one lock guards all of it; several processes may load at once.
 """
 
+import ctypes
 import re
 import threading
 from collections.abc import Iterator
@@ -13,10 +14,10 @@ from typing import Any
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-from ingest.loaders import pdf_layout
+from ingest.loaders import pdf_headings, pdf_layout
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title, stem
 from ingest.loaders.cleaning import clean, one_line
-from ingest.loaders.pdf_layout import Line
+from ingest.loaders.pdf_layout import Block, Line
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
 from retrieval.records import Document
 
@@ -39,11 +40,12 @@ def load(data: bytes, origin: Origin) -> Document:
         pages = [_page_lines(document, index) for index in range(len(document))]
     if not any(pages):
         raise EmptyDocument(f"{origin.name!r} has no text layer: the pages are images; OCR is needed")
+    pages = pdf_layout.without_page_numbers(pages)
     words = frozenset(_WORD.findall("\n".join(line.text for page in pages for line in page).casefold()))
     builder = DocumentBuilder()
-    for index, lines in enumerate(pages):
+    for page in _blocks(pages, headings):
         builder.page()
-        _add_page(builder, lines, headings.get(index, []), words)
+        _add_page(builder, page, words)
     return builder.build(origin, title=_title(info, origin), metadata=_metadata(info))
 
 
@@ -76,7 +78,7 @@ def _page_lines(document: Any, index: int) -> list[Line]:
         except pdfium.PdfiumError:
             return []
         with closing(textpage):
-            return list(_lines(textpage))
+            return pdf_layout.whole_lines(_lines(textpage))
 
 
 def _lines(textpage: Any) -> Iterator[Line]:
@@ -96,13 +98,15 @@ def _line(textpage: Any, first: int, last: int, raw: str, *, hyphen: bool) -> Li
     a, b = _box(textpage, first), _box(textpage, last)
     if not a or not b:
         return Line(text, 0, 0, 0, 0, hyphen)
-    left, bottom, right, top = a[0], min(a[1], b[1]), b[2], max(a[3], b[3])
+    bold = _is_bold(textpage, first) and _is_bold(textpage, last)
+    tall = max(a, b, key=lambda box: box[3] - box[1])  # the other may be a small raised note number
+    left, bottom, right, top = a[0], tall[1], b[2], tall[3]
     if abs(b[1] - a[1]) > abs(b[0] - a[0]) and len(text) > 2:  # runs up or down: turn it
         if b[1] > a[1]:
             left, bottom, right, top = a[1], -a[2], b[3], -a[0]
         else:
             left, bottom, right, top = -a[3], a[0], -b[1], a[2]
-    return Line(text, left, bottom, right, top, hyphen)
+    return Line(text, left, bottom, right, top, hyphen, bold)
 
 
 def _box(textpage: Any, index: int) -> tuple[float, float, float, float] | None:
@@ -113,10 +117,26 @@ def _box(textpage: Any, index: int) -> tuple[float, float, float, float] | None:
     return rect.left, rect.bottom, rect.right, rect.top
 
 
-def _add_page(
-    builder: DocumentBuilder, lines: list[Line], headings: list[tuple[str, int]], words: frozenset[str]
-) -> None:
-    for block in pdf_layout.blocks(lines, headings):
+_BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|sfbx|-bd\b", re.IGNORECASE)
+"""In the name of a font; the weight that pdfium computes from its stems is often wrong."""
+
+
+def _is_bold(textpage: Any, index: int) -> bool:
+    name = ctypes.create_string_buffer(128)
+    char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(textpage, index)
+    size = pdfium_c.FPDFText_GetFontInfo(textpage, char, name, len(name), ctypes.c_int()) if char >= 0 else 0
+    return 0 < size <= len(name) and bool(_BOLD.search(name.value))
+
+
+def _blocks(pages: list[list[Line]], headings: dict[int, list[tuple[str, int]]]) -> list[list[Block]]:
+    """The blocks of each page; headings are those of the bookmarks, or, where there are none, a guess."""
+    result = [pdf_layout.blocks(lines, headings.get(index, [])) for index, lines in enumerate(pages)]
+    marked = any(block.kind == "heading" for page in result for block in page)
+    return result if marked else pdf_headings.guess(result)
+
+
+def _add_page(builder: DocumentBuilder, page: list[Block], words: frozenset[str]) -> None:
+    for block in page:
         match block.kind:
             case "heading":
                 builder.heading(" ".join(line.text for line in block.lines), block.level)

@@ -7,14 +7,20 @@ need, so that a row of a table, whose cells have gaps between them, shows withou
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Literal
 
+from ingest.loaders.builder import letters
+
 TABULAR = 0.62
 """Stretch from which a line has gaps in it. Running text has 0.35 to 0.5, spaced capitals 0.55 to 0.6."""
+
+MAX_PAGE_LINE = 100
+"""Characters of a line with a page number."""
 
 _BULLET = re.compile(r"^(?:[•‣◦▪▫●○■□➢✓·∙-]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)]) \S")
 _SENTENCE_END = re.compile(r"[.!?:;。！？]['\"’”)\]]*$")
@@ -31,6 +37,7 @@ class Line:
     top: float
     hyphen: bool = False
     """Ends within a word; the hyphen itself is not in `text`."""
+    bold: bool = False
 
     @property
     def height(self) -> float:
@@ -58,7 +65,7 @@ def blocks(lines: Sequence[Line], headings: Sequence[tuple[str, int]] = ()) -> l
     """Group the lines of one page. `headings` are titles known to stand on it, with their level."""
     kinds = _kinds(lines)
     pitch = _pitch(lines)
-    known = {_key(title): level for title, level in headings}
+    known = {letters(title): level for title, level in headings}
     result: list[Block] = []
     i = 0
     while i < len(lines):
@@ -92,8 +99,57 @@ def _is_continued(above: Block, below: Block) -> bool:
     )
 
 
-def _key(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum())
+def whole_lines(fragments: Iterable[Line]) -> list[Line]:
+    """Lines with the raised and lowered signs that pdfium gives as lines of their own put back where they stand."""
+    result: list[Line] = []
+    for line in fragments:
+        if result and _beside(result[-1], line):
+            before = result[-1]
+            tall = max(before, line, key=lambda part: part.height)
+            blank = " " if line.left - before.right > 0.15 * tall.height else ""
+            text = f"{before.text}{blank}{line.text}"
+            bold = before.bold and line.bold
+            result[-1] = Line(text, before.left, tall.bottom, line.right, tall.top, line.hyphen, bold)
+        else:
+            result.append(line)
+    return result
+
+
+def _beside(before: Line, line: Line) -> bool:
+    height = max(before.height, line.height)
+    overlap = min(before.top, line.top) - max(before.bottom, line.bottom)
+    near = -0.2 * height < line.left - before.right < 0.6 * height
+    return near and not before.hyphen and height > 0 and overlap > 0.4 * min(before.height, line.height)
+
+
+def without_page_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """The pages without the lines at their head or foot that say little but the number of the page.
+
+    They are known by their number, which grows with the pages while the rest of the line stays the same.
+    """
+    times = Counter(
+        key for index, lines in enumerate(pages) for line in _edges(lines) for key in _numbered(line, index)
+    )
+    least = max(2, 0.4 * len(pages))
+    return [
+        [line for line in lines if line not in _edges(lines) or all(times[k] < least for k in _numbered(line, index))]
+        for index, lines in enumerate(pages)
+    ]
+
+
+def _edges(lines: Sequence[Line]) -> Sequence[Line]:
+    return lines if len(lines) <= 4 else [*lines[:2], *lines[-2:]]
+
+
+_PAGE_NUMBER = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
+
+
+def _numbered(line: Line, index: int) -> list[tuple[str, int]]:
+    """For each number in a line: the rest of the line, and how far the number is from the page's index."""
+    if len(line.text) > MAX_PAGE_LINE:
+        return []
+    numbers = _PAGE_NUMBER.finditer(line.text)
+    return [(line.text[: n.start()] + "#" + line.text[n.end() :], int(n[0]) - index) for n in numbers]
 
 
 _NUMBER = re.compile(r"^\s*(?:\d+(?:\.\d+)*|[IVXLC]+|[A-Z])[.)]?\s+")
@@ -110,7 +166,7 @@ def _heading_at(lines: Sequence[Line], i: int, known: dict[str, int]) -> _Found 
     text = ""
     for count, line in enumerate(lines[i : i + 3] if known else (), start=1):  # long titles take up to three lines
         text += " " + line.text
-        for key in (_key(text), _key(_NUMBER.sub("", text))):
+        for key in (letters(text), letters(_NUMBER.sub("", text))):
             if key in known:
                 return _Found(count, key)
     return None
@@ -200,8 +256,10 @@ def _continues(paragraph: Sequence[Line], below: Line, right: float) -> bool:
     above = paragraph[-1]
     if _BULLET.match(below.text):
         return False
-    if len(below.text) < 1 or abs(below.left - above.left) > 6 * above.height:
+    if abs(below.left - above.left) > 6 * above.height:
         return False
+    if below.text[0].islower() and not _SENTENCE_END.search(above.text) and above.right > 0.5 * (above.left + right):
+        return True  # the middle of a sentence, whatever made the line short
     # The first word of the next line would have fitted: the line ended on purpose.
     first = below.text.split(None, 1)[0] if below.text.split() else ""
     need = (len(first) + 1) * max(below.stretch, 0.3) * below.height

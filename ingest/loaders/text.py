@@ -23,6 +23,9 @@ CODE_EXTENSIONS = frozenset(
 )
 """Names under which line breaks and indentation are kept as they are."""
 
+MAX_WIDTH = 160
+"""Characters; a text with longer lines has one line per paragraph."""
+
 _EMPTY_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 _PREFORMATTED = re.compile(r"^(?: {4}|\t)|\S {3,}\S|\t", re.MULTILINE)
 
@@ -47,13 +50,13 @@ def add_text(builder: DocumentBuilder, text: str, *, code: bool = False) -> None
 
 
 def wrap_width(blocks: Sequence[str]) -> int:
-    """The width at which a text was wrapped by a program, 0 if it was not; three lines or more prove it."""
-    wrapped = (lines for lines in map(_lines, blocks) if len(lines) > 2 and _is_wrapped(lines))
-    return max((max(map(len, lines)) for lines in wrapped), default=0)
+    """The width that a text may have been wrapped at, that of its longest line; 0 if no program wraps that wide."""
+    widest = max((len(line) for block in blocks if not _is_preformatted(block) for line in _lines(block)), default=0)
+    return widest if widest <= MAX_WIDTH else 0
 
 
 def unwrap(block: str, width: int) -> str:
-    """Join the lines of a paragraph that was wrapped at `width`; other line breaks stay.
+    """Join the lines of a paragraph that was wrapped at `width` or less; other line breaks stay.
 
     Wrapped means: no line could have taken the first word of the next one, and lines begin with capitals no oftener
     than words do. Verses, addresses and lists fail that test, whatever the language.

@@ -26,21 +26,29 @@ def pdf(
     outline: Sequence[tuple[str, int]] = (),
     encrypted: bool = False,
 ) -> bytes:
-    """A PDF with a page for each list of (x, y, text), in 10 point Helvetica. `outline`: (title, page index)."""
+    """A PDF with a page for each list of (x, y, text), in 10 point Helvetica, bold if the text begins with a star.
+
+    `outline`: (title, page index).
+    """
     count = len(pages)
-    first_mark = 5 + 2 * count
+    bold = 5 + 2 * count
+    first_mark = bold + 1
     kids = " ".join(f"{5 + 2 * i} 0 R" for i in range(count))
     objects = {
         1: f"<< /Type /Catalog /Pages 2 0 R {f'/Outlines {first_mark} 0 R' if outline else ''} >>",
         2: f"<< /Type /Pages /Kids [{kids}] /Count {count} >>",
         3: "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+        bold: "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>",
         4: "<< " + " ".join(f"/{key} ({value})" for key, value in (info or {}).items()) + " >>",
     }
     for i, lines in enumerate(pages):
-        body = "\n".join(f"BT /F1 10 Tf {x} {y} Td ({_escaped(text)}) Tj ET" for x, y, text in lines)
+        body = "\n".join(
+            f"BT /F{2 if text.startswith('*') else 1} 10 Tf {x} {y} Td ({_escaped(text.lstrip('*'))}) Tj ET"
+            for x, y, text in lines
+        )
         objects[5 + 2 * i] = (
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents {6 + 2 * i} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>"
+            f"/Resources << /Font << /F1 3 0 R /F2 {bold} 0 R >> >> >>"
         )
         objects[6 + 2 * i] = f"<< /Length {len(body)} >>\nstream\n{body}\nendstream"
     if outline:

@@ -183,7 +183,7 @@ class TestXlsx:
             sheet.append(row)
         book.create_sheet("Empty")
         document = read(saved(book), "sales.xlsx")
-        assert document.title == "sales"
+        assert document.title == "Sales"
         assert shown(document) == [
             ("heading", "Sales"),
             (

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ingest.loaders.pdf_layout import Line, blocks, join
+from ingest.loaders.pdf_layout import Line, blocks, join, whole_lines
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
 from tests.unit.ingest.files import pdf, read, shown
 
@@ -77,6 +77,40 @@ def test_bookmarks_that_stand_on_their_page_are_headings() -> None:
     assert "Nowhere" not in document.text
 
 
+def test_page_numbers_are_no_text() -> None:
+    """A line that counts with the pages is dropped, whatever stands beside the number; other numbers stay."""
+    pages = [
+        [(50, 700, f"Text of {word}."), (50, 650, "1984"), (50, 40, f"Report 2024 | {3 + i}")]
+        for i, word in enumerate(("one", "two", "three"))
+    ]
+    document = read(pdf(pages), "a.pdf")
+    assert "Report" not in document.text
+    assert document.text.count("1984") == 3
+    assert len(document.page_starts) == 3
+
+
+def test_without_bookmarks_headings_are_known_by_their_looks() -> None:
+    """Bold and alone on a line; what stands on every page is none."""
+    pages = [[(50, 750, "*Company Confidential"), (50, 720, f"*Section {name}"), *PROSE] for name in "ABCDE"]
+    document = read(pdf(pages), "a.pdf")
+    headings = [text for kind, text in shown(document) if kind == "heading"]
+    assert headings == [f"Section {name}" for name in "ABCDE"]
+    assert document.elements[-1].headings == ("Section E",)
+
+
+def test_a_centred_heading_of_two_lines_is_one() -> None:
+    """Its lines begin at different places, but look alike and follow each other."""
+    page = [(50, 770, "*The first line of a heading"), (80, 758, "*And its second"), *PROSE]
+    page += [(50, 650 - 40 * i, f"Paragraph number {i}.") for i in range(4)]
+    assert shown(read(pdf([page]), "a.pdf"))[0] == ("heading", "The first line of a heading And its second")
+
+
+def test_a_page_in_bold_has_no_headings() -> None:
+    """Where everything looks like a heading nothing is one."""
+    pages = [[(50, 700 - 40 * i, f"*A line of bold words, {name}") for i, name in enumerate(("one", "two", "three"))]]
+    assert {kind for kind, _ in shown(read(pdf(pages), "a.pdf"))} == {"paragraph"}
+
+
 @pytest.mark.parametrize(
     ("info", "name", "title"),
     [
@@ -85,6 +119,7 @@ def test_bookmarks_that_stand_on_their_page_are_headings() -> None:
         ({"Title": "untitled"}, "2023 Q3 AAPL.pdf", "2023 Q3 AAPL"),
         ({}, "annual-report.pdf", "annual-report"),
         ({}, "0001.pdf", "First line"),
+        ({}, "first-line.pdf", "first-line"),
     ],
 )
 def test_the_title_is_the_most_telling_there_is(info: dict[str, str], name: str, title: str) -> None:
@@ -158,6 +193,17 @@ def test_hyphens_at_line_ends_are_settled_by_the_document(before: str, after: st
     """A word broken at the end of a line is mended; one that is written with a hyphen keeps it."""
     lines = [line(before, hyphen=True), line(after, bottom=-12)]
     assert join(lines, frozenset(words.split())) == expected
+
+
+def test_raised_signs_are_put_back_in_their_line() -> None:
+    """The number of a note is no paragraph."""
+    parts = [line("Zejiang Shen"), Line("1", 60, 4, 64, 10), Line(", and others", 64.5, 0, 120, 10)]
+    assert [whole.text for whole in whole_lines(parts)] == ["Zejiang Shen1, and others"]
+
+
+def test_cells_side_by_side_stay_apart() -> None:
+    """A gap as wide as a line is high is a gap between columns."""
+    assert len(whole_lines([line("left"), line("right", left=40)])) == 2
 
 
 def test_a_paragraph_goes_on_in_the_next_column() -> None:
