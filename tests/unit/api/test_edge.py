@@ -141,3 +141,13 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
 def test_settings_never_print_a_key() -> None:
     """A key does not appear where settings are shown."""
     assert "first-key" not in repr(ApiSettings(api_keys=(SecretStr("first-key"),)))
+
+
+def test_telemetry_of_the_framework_stays_off(
+    client_with: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even an environment that asks FastAPI to export traces gets nothing exported, nor tried."""
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    client_with().get("/healthz")
+    assert "telemetry" not in caplog.text.lower()
