@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.embedders.manifest import MODEL, TOKENIZER, Manifest, read_manifest, read_verified
+from retrieval.embedders.manifest import MODEL, TOKENIZER, read_manifest, read_verified
+from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.errors import EmbedderError
 from retrieval.ports import Vectors
 from retrieval.records import EmbedderInfo
@@ -36,7 +37,9 @@ class OnnxEmbedder:
         self._manifest = read_manifest(folder)
         self._threads = threads or usable_cores()
         self._lock = threading.Lock()
-        self._tokenizer = OnnxTokenizer(folder, self._manifest)
+        self._tokenizer = FastTokenizer(
+            lambda: read_verified(folder, self._manifest, TOKENIZER), window=self._manifest.window
+        )
         self._session: Any = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -45,7 +48,7 @@ class OnnxEmbedder:
         return self._manifest.info
 
     @property
-    def tokenizer(self) -> "OnnxTokenizer":
+    def tokenizer(self) -> FastTokenizer:
         return self._tokenizer
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
@@ -88,51 +91,6 @@ class OnnxEmbedder:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
             return self._pool
-
-
-class OnnxTokenizer:
-    """The port `Tokenizer` on a folder's `tokenizer.json`, loaded at first use."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder = folder
-        self._manifest = manifest
-        self._lock = threading.Lock()
-        self._loaded: Any = None
-        self._closing = 0
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        spans: list[tuple[int, int]] = self._encode(text, special=False).offsets
-        return spans
-
-    def ids(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Token ids with the model's special tokens, cut to its window; shape (tokens,)."""
-        ids = self._encode(text, special=True).ids
-        window = self._manifest.window
-        if len(ids) > window:
-            cut = window - self._closing
-            ids = ids[:cut] + ids[len(ids) - self._closing :]
-        return np.array(ids, dtype=np.int64)
-
-    def _encode(self, text: str, *, special: bool) -> Any:
-        tokenizer = self._load()
-        try:
-            return tokenizer.encode(text, add_special_tokens=special)
-        except (TypeError, UnicodeError):
-            # Lone surrogates have no UTF-8; one "?" for each keeps offsets right.
-            return tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"), add_special_tokens=special)
-
-    def _load(self) -> Any:
-        with self._lock:
-            if self._loaded is None:
-                from tokenizers import Tokenizer  # noqa: PLC0415 - costs 50 ms that most commands need not pay
-
-                tokenizer = Tokenizer.from_buffer(read_verified(self._folder, self._manifest, TOKENIZER))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                mask = tokenizer.encode("a").special_tokens_mask
-                self._closing = mask[::-1].index(0)  # special tokens after the text, e.g. [SEP]
-                self._loaded = tokenizer
-            return self._loaded
 
 
 def usable_cores() -> int:

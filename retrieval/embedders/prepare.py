@@ -7,7 +7,9 @@ sample texts and refused when it differs too much.
 import hashlib
 import re
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +25,11 @@ from retrieval.embedders.manifest import (
 )
 from retrieval.embedders.onnx import OnnxEmbedder
 from retrieval.embedders.quantise import export, quantise
+from retrieval.embedders.source import find_source, load_source, prefixes, weights_sha256
 from retrieval.errors import ConfigError, MissingExtra, ModelInvalid
 
 REQUIRED_COSINE = 0.98
 """Lowest cosine to the source's vector that any sample text may have."""
-
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 SAMPLES = (
     "a",
@@ -53,14 +54,16 @@ def prepare(source: str | Path, *, models_path: Path, name: str | None = None, o
     Raises MissingExtra, ConfigError (no such source, name taken or invalid, a kind of model that is not supported),
     ModelInvalid (the quantised model strays from the source).
     """
-    folder = _find_source(str(source))
+    folder = find_source(str(source))
     name = name or Path(source).name
     target = models_path / name
     if not valid_name(name):
         raise ConfigError(f"model name {name!r}: use letters, digits, dot, dash and underscore only")
     if target.exists() or (SHIPPED / name).exists():
         raise ConfigError(f"a model {name!r} exists already; choose another name with --name, or remove it first")
-    model = load_source(folder)
+    if find_spec("onnx") is None:
+        raise MissingExtra("preparing a model needs: pip install 'footnote[models]'")
+    model = load_source(folder, attn_implementation="eager")  # the exporter knows no fused attention
     models_path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models_path, prefix=".preparing-") as work:
         made = Path(work) / name
@@ -68,22 +71,6 @@ def prepare(source: str | Path, *, models_path: Path, name: str | None = None, o
         manifest = _make(model, folder, made, name=name, origin=origin or Path(source).name)
         made.rename(target)
     return manifest
-
-
-def load_source(folder: Path) -> Any:
-    """The `SentenceTransformer` of a folder, on the CPU, from local files only. Raises MissingExtra, ConfigError."""
-    try:
-        import onnx  # noqa: F401, PLC0415 - seconds, and an extra
-        import sentence_transformers  # noqa: PLC0415
-    except ImportError as exc:
-        raise MissingExtra("preparing a model needs: pip install 'footnote[models]'") from exc
-    try:
-        model = sentence_transformers.SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, model_kwargs={"attn_implementation": "eager"}
-        )
-    except (OSError, ValueError, KeyError) as exc:
-        raise ConfigError(f"{str(folder)!r} cannot be loaded as a sentence-transformers model: {exc}") from exc
-    return model.eval()
 
 
 def pooling_of(model: Any) -> Literal["mean", "cls"]:
@@ -102,40 +89,24 @@ def pooling_of(model: Any) -> Literal["mean", "cls"]:
     raise ConfigError(f"pooling {mode!r} is not supported: Footnote prepares mean and cls pooling only")
 
 
-def _find_source(source: str) -> Path:
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - an extra
-    except ImportError as exc:
-        raise MissingExtra("preparing a model needs: pip install 'footnote[models]'") from exc
-    try:
-        return Path(snapshot_download(source, local_files_only=True))
-    except (OSError, ValueError) as exc:
-        raise ConfigError(
-            f"{source!r} is neither a folder nor a model in the local Hugging Face cache; "
-            "Footnote downloads nothing: fetch it first, e.g. with `hf download`"
-        ) from exc
-
-
 def _make(model: Any, folder: Path, made: Path, *, name: str, origin: str) -> Manifest:
     pooling = pooling_of(model)
     with tempfile.TemporaryDirectory() as work:
         export(_graph_module(model[0], pooling), Path(work) / MODEL)
         quantise(Path(work) / MODEL, made / MODEL)
     (made / TOKENIZER).write_text(model.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-    prompts = {key: text or "" for key, text in model.prompts.items()}
+    query_prefix, document_prefix = prefixes(model)
     draft = Manifest(
         name=name,
         source=origin,
         licence=_licence(folder),
-        source_sha256=_weights_sha256(folder),
+        source_sha256=weights_sha256(folder),
         files={file: hashlib.sha256((made / file).read_bytes()).hexdigest() for file in (MODEL, TOKENIZER)},
         dimension=int(model.get_embedding_dimension()),
         window=int(model.max_seq_length),
         pooling=pooling,
-        query_prefix=prompts.get("query", ""),
-        document_prefix=prompts.get("document", "") or prompts.get("passage", ""),
+        query_prefix=query_prefix,
+        document_prefix=document_prefix,
         cosine_min=0.0,
         cosine_mean=0.0,
         command=f"footnote models prepare {origin} --name {name}",
@@ -176,19 +147,9 @@ def _checked(model: Any, made: Path, draft: Manifest) -> Manifest:
             f"model {draft.name!r}: quantised, it strays from its source: cosine {cosines.min():.4f} for "
             f"{worst!r:.60}, at least {REQUIRED_COSINE} is required; use the sentence-transformers embedder for it"
         )
-    from dataclasses import replace  # noqa: PLC0415
-
     manifest = replace(draft, cosine_min=round(float(cosines.min()), 4), cosine_mean=round(float(cosines.mean()), 4))
     write_manifest(made, manifest)
     return manifest
-
-
-def _weights_sha256(folder: Path) -> str:
-    for file in WEIGHTS:
-        if (folder / file).is_file():
-            with (folder / file).open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-    raise ConfigError(f"{str(folder)!r} holds none of {', '.join(WEIGHTS)}; sharded weights are not supported")
 
 
 def _licence(folder: Path) -> str:

@@ -69,7 +69,8 @@ def quantise(source: Path, target: Path) -> None:
 def quantise_blocks(weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Weights of shape (inputs, outputs) as MatMulNBits wants them.
 
-    Returns codes of shape (outputs, blocks, 128) and scales of shape (outputs * blocks,). A code is the weight over its scale, rounded, plus 128: from 64 to 192.
+    Returns codes of shape (outputs, blocks, 128) and scales of shape (outputs * blocks,). A code is
+    the weight over its scale, rounded, plus 128: from 64 to 192.
     """
     inputs, outputs = weights.shape
     blocks = weights.T.reshape(outputs, inputs // BLOCK, BLOCK)

@@ -1,0 +1,83 @@
+"""Any sentence-transformers model as an embedder, on the CPU or a GPU: for models that `prepare` does not cover.
+
+Files are local; nothing is downloaded. Prompts come from the model.
+"""
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from retrieval.embedders.source import find_source, load_source, prefixes, weights_sha256
+from retrieval.embedders.tokenizer import FastTokenizer, encodable
+from retrieval.ports import Vectors
+from retrieval.records import EmbedderInfo
+
+
+class SentenceTransformersEmbedder:
+    """The port `Embedder` on a folder or a name in the local Hugging Face cache; loaded at first use.
+
+    `device` is torch's: 'cpu', 'cuda', 'cuda:1'. `batch_size` texts go through the model at a time. Raises MissingExtra
+    without the extra, ConfigError when the model is not there or cannot be loaded.
+    """
+
+    def __init__(self, model: str, *, device: str = "cpu", batch_size: int = 8) -> None:
+        self._name = model
+        self._folder = find_source(model)
+        self._device = device
+        self._batch_size = batch_size
+        self._lock = threading.RLock()
+        """Over loading and over each call: the library's tokenizer keeps state between its steps."""
+        self._loaded: Any = None
+
+    @cached_property
+    def info(self) -> EmbedderInfo:
+        model = self._model()
+        query_prefix, document_prefix = prefixes(model)
+        modes: dict[str, Literal["mean", "cls"]] = {"mean": "mean", "cls": "cls"}
+        pooling = next((part.pooling_mode for part in model if hasattr(part, "pooling_mode")), "")
+        return EmbedderInfo(
+            name=self._name,
+            sha256=weights_sha256(self._folder),
+            dimension=int(model.get_embedding_dimension()),
+            window=int(model.max_seq_length),
+            pooling=modes.get(pooling, "service"),
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
+        )
+
+    @cached_property
+    def tokenizer(self) -> FastTokenizer:
+        # A copy: the library sets truncation and padding on its own one while it works.
+        return FastTokenizer(
+            lambda: self._model().tokenizer.backend_tokenizer.to_str().encode("utf-8"), window=self.info.window
+        )
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension)."""
+        return self._embed(self._model().encode_query, self.info.query_prefix, texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension)."""
+        return self._embed(self._model().encode_document, self.info.document_prefix, texts)
+
+    def _embed(self, encode: Any, prefix: str, texts: Sequence[str]) -> Vectors:
+        if not len(texts):
+            return np.empty((0, self.info.dimension), dtype=np.float32)
+        with self._lock:
+            vectors = encode(
+                [encodable(text) for text in texts],
+                prompt=prefix,
+                batch_size=self._batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _model(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = load_source(self._folder, device=self._device)
+            return self._loaded

@@ -1,0 +1,79 @@
+"""The embedder on sentence-transformers itself."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval.embedders.sentence_transformers import SentenceTransformersEmbedder
+from retrieval.errors import ConfigError, MissingExtra
+from tests.unit.embedders.conftest import cosines
+
+pytest.importorskip("sentence_transformers")
+
+
+@pytest.fixture(scope="module")
+def embedder(tiny_source: Path) -> SentenceTransformersEmbedder:
+    return SentenceTransformersEmbedder(str(tiny_source), batch_size=2)
+
+
+def test_info_comes_from_the_model(embedder: SentenceTransformersEmbedder) -> None:
+    """Dimension, window, pooling, prompts and the hash of the weights are the model's."""
+    info = embedder.info
+    assert (info.dimension, info.window, info.pooling) == (128, 32, "mean")
+    assert (info.query_prefix, info.document_prefix, len(info.sha256)) == ("query: ", "passage: ", 64)
+
+
+def test_vectors_are_normalised_and_in_order(embedder: SentenceTransformersEmbedder) -> None:
+    """Rows have unit length and stand in the order of the texts, long and short mixed."""
+    texts = ["pump " * 40, "valve", "open the valve before start", ""]
+    together = embedder.embed_documents(texts)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    alone = np.concatenate([embedder.embed_documents([text]) for text in texts])
+    assert cosines(together, alone).min() > 0.9999
+
+
+def test_queries_and_documents_have_their_own_prompts(embedder: SentenceTransformersEmbedder) -> None:
+    """The same text as a query and as a document differs when the model has prompts."""
+    assert not np.allclose(embedder.embed_queries(["pump"]), embedder.embed_documents(["pump"]), atol=1e-3)
+
+
+def test_odd_input(embedder: SentenceTransformersEmbedder) -> None:
+    """No texts give no rows; lone surrogates do not crash."""
+    assert embedder.embed_queries([]).shape == (0, 128)
+    assert embedder.embed_documents(["a \ud800"]).shape == (1, 128)
+
+
+def test_offsets_are_not_truncated(embedder: SentenceTransformersEmbedder) -> None:
+    """The tokenizer cuts long texts whole, also after the model has truncated one."""
+    embedder.embed_documents(["pump " * 100])
+    assert len(embedder.tokenizer.offsets("pump " * 100)) == 100
+
+
+def test_a_missing_model_is_refused() -> None:
+    """Nothing is downloaded; the error says so."""
+    with pytest.raises(ConfigError, match="'nobody/nothing-at-all' is neither a folder"):
+        SentenceTransformersEmbedder("nobody/nothing-at-all")
+
+
+def test_an_unknown_device_is_refused(tiny_source: Path) -> None:
+    """The error names the device."""
+    with pytest.raises(ConfigError, match="device 'abacus'"):
+        SentenceTransformersEmbedder(str(tiny_source), device="abacus").embed_queries(["pump"])
+
+
+def test_a_missing_extra_is_named(tiny_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the error says what to install."""
+    original = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "sentence_transformers":
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r"footnote\[sentence-transformers\]"):
+        SentenceTransformersEmbedder(str(tiny_source)).embed_queries(["pump"])
