@@ -1,4 +1,4 @@
-"""API keys: who may call what lies under /v1."""
+"""API keys: who may call what. Everything needs one, but for the probes and the page."""
 
 import hashlib
 import hmac
@@ -17,18 +17,20 @@ from api.settings import ApiSettings
 bearer = HTTPBearer(auto_error=False, description="One of the server's `api_keys`.")
 """Declares the scheme in the OpenAPI document; `RequireKey` does the checking."""
 
+_OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json")
+"""Load balancers have no key; the page asks for one itself."""
 _log = logging.getLogger("api.auth")
 
 
 class RequireKey:
-    """Lets a request for /v1 pass only with a known key, before a byte of its body is read."""
+    """Lets a request pass only with a known key, before a byte of its body is read."""
 
     def __init__(self, app: ASGIApp, *, keys: Sequence[SecretStr]) -> None:
         self.app = app
         self.digests = [_digest(key.get_secret_value().encode()) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1") and not self._is_known(Headers(scope=scope)):
+        if scope["type"] == "http" and not (_is_open(scope["path"]) or self._is_known(Headers(scope=scope))):
             detail = "this needs a key: send the header 'Authorization: Bearer KEY' with one of the server's api_keys"
             problem = Problem("unauthorized", 401, detail, headers={"www-authenticate": "Bearer"})
             response = problem_response(problem, instance=scope["path"], request_id=scope["state"]["request_id"])
@@ -42,6 +44,10 @@ class RequireKey:
         # Every digest is compared, each in constant time: the time taken tells nothing about the keys.
         matches = [hmac.compare_digest(given, digest) for digest in self.digests]
         return scheme.lower() == "bearer" and any(matches)
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN_PATHS or path.startswith("/static/")
 
 
 def warn_if_open(settings: ApiSettings) -> None:

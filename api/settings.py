@@ -16,7 +16,7 @@ class ApiSettings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65_535, description="0 takes a free one, printed at the start.")
     api_keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(
         default=(),
-        description="Each opens everything under /v1, as `Authorization: Bearer KEY`; none: no key is asked for.",
+        description="Each opens all of the API, as `Authorization: Bearer KEY`; none: no key is asked for.",
     )
     threads: int = Field(default=8, ge=1, le=512, description="Requests worked on at once; the others wait their turn.")
     max_body_bytes: int = Field(default=1_048_576, ge=1_024, description="Largest request body; larger ones get 413.")

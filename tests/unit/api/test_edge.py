@@ -39,6 +39,7 @@ def test_key_is_asked_before_anything_is_told(client_with: Callable[..., TestCli
     client = client_with(api_keys=KEYS)
     assert client.post(SEARCH, content=b"{").status_code == 401
     assert client.get("/v1/collections/nope").status_code == 401
+    assert client.get("/nowhere").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/openapi.json"])
