@@ -13,16 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation import questions, weights
-from generation.sentences import spans
+from generation.passages import Passage, context, passages
 from retrieval.analysis import Analyzer
 from retrieval.ports import Embedder, Vectors
 from retrieval.records import ScoredChunk
 
 MAX_CANDIDATES = 60
 """Sentences that are embedded per question: some 150 ms on one core. The others have few words of the question."""
-
-MAX_CONTEXT = 120
-"""Characters of title and headings that a sentence is embedded with."""
 
 Features = NDArray[np.float64]
 
@@ -50,6 +47,8 @@ class Candidate:
     """Of the question and the sentence with its title, -1..1."""
     coverage: float
     """The share of the question's content terms that are in the sentence, each weighted by its rarity, 0..1."""
+    previous: int | None
+    """Where the sentence before it starts, when it is in the same paragraph of the same chunk."""
     score: float
     """How likely it holds the answer, 0..1, against the other sentences retrieved."""
 
@@ -100,19 +99,6 @@ class Assessor:
         return pool
 
 
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    source: int
-    doc_id: str
-    start: int
-    end: int
-    text: str
-    embedded: str
-    terms: frozenset[str]
-    near: frozenset[str]
-    """Terms of the sentences before and after, and of the title and headings."""
-
-
 class Pool:
     """The sentences of the retrieved chunks, described by numbers."""
 
@@ -121,18 +107,18 @@ class Pool:
 
     def __init__(self, asked: questions.Question, chunks: Sequence[ScoredChunk], analyzer: Analyzer) -> None:
         self.asked = asked
-        contexts = [frozenset(analyzer.terms(_context(scored))) for scored in chunks]
-        everything = _sentences(chunks, contexts, analyzer)
+        contexts = [frozenset(analyzer.terms(context(scored))) for scored in chunks]
+        everything = passages(chunks, analyzer)
         self.chunk_terms = [
-            context.union(*(item.terms for item in everything if item.source == number))
-            for number, context in enumerate(contexts, start=1)
+            known.union(*(item.terms | item.near for item in everything if item.source == number))
+            for number, known in enumerate(contexts, start=1)
         ]
         frequency = Counter(term for item in everything for term in item.terms & asked.terms)
         # Smoothed so that a term in every sentence still counts a little, and one in none counts most.
         self.rarity = {term: math.log(1 + (len(everything) + 1) / (frequency[term] + 0.5)) for term in asked.terms}
         self.sentences = self._foremost(everything)
 
-    def _foremost(self, everything: list[_Sentence]) -> list[_Sentence]:
+    def _foremost(self, everything: list[Passage]) -> list[Passage]:
         """The sentences worth embedding, in the order given."""
         if len(everything) <= MAX_CANDIDATES:
             return everything
@@ -178,6 +164,7 @@ class Pool:
             terms=item.terms,
             cosine=round(float(self.features[i, 0]), 4),
             coverage=round(float(self.features[i, 1]), 4),
+            previous=item.previous,
             score=round(float(score), 4),
         )
 
@@ -195,41 +182,6 @@ class Pool:
             float(self.asked.negated and not questions.negates(best.text, loosely=True)),
         )
         return np.array(row, dtype=np.float64)
-
-
-def _sentences(
-    chunks: Sequence[ScoredChunk], contexts: Sequence[frozenset[str]], analyzer: Analyzer
-) -> list[_Sentence]:
-    """The sentences of all chunks; one that is in two overlapping chunks is taken from the better one."""
-    found: list[_Sentence] = []
-    seen: set[tuple[str, int]] = set()
-    for number, (scored, context) in enumerate(zip(chunks, contexts, strict=True), start=1):
-        chunk = scored.chunk
-        parts = [(span, chunk.text[slice(*span)]) for span in spans(chunk.text)]
-        terms = [frozenset(analyzer.terms(text)) for _, text in parts]
-        heading = _context(scored)
-        for i, ((start, end), text) in enumerate(parts):
-            place = (chunk.doc_id, chunk.start + start)
-            if place in seen or not terms[i]:
-                continue
-            seen.add(place)
-            found.append(
-                _Sentence(
-                    source=number,
-                    doc_id=chunk.doc_id,
-                    start=chunk.start + start,
-                    end=chunk.start + end,
-                    text=text,
-                    embedded=f"{heading}\n{text}" if heading else text,
-                    terms=terms[i],
-                    near=context.union(*terms[max(0, i - 1) : i + 2]),
-                )
-            )
-    return found
-
-
-def _context(scored: ScoredChunk) -> str:
-    return (scored.chunk.context or scored.document.title)[:MAX_CONTEXT]
 
 
 def _part(wanted: frozenset[str], there: frozenset[str]) -> float:

@@ -75,9 +75,9 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 _LOOSE_NEGATION = re.compile(
-    r"\b(?:un(?!i|der|til|less)\w{3,}|non-?\w{3,}|dis(?:allow|approv|continu|qualif)\w*|lack\w*|fail\w*|refus\w*|reject\w*"
-    r"|den(?:y|ied|ies|ial)\b|absen\w*|exclud\w*|prohibit\w*|forbid\w*|except\w*|other than|only|rather|instead|few|hardly"
-    r"|unless|impossible|illegal|invalid|missing)",
+    r"\b(?:un(?!i|der|til|less)\w{3,}|non-?\w{3,}|dis(?:allow|approv|continu|qualif)\w*|lack\w*|fail\w*|refus\w*"
+    r"|reject\w*|den(?:y|ied|ies|ial)\b|absen\w*|exclud\w*|prohibit\w*|forbid\w*|except\w*|other than|only|rather|few"
+    r"|instead|hardly|unless|impossible|illegal|invalid|missing)",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+(?:[-.'’/:@+#&]+\w+)*")

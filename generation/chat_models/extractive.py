@@ -1,5 +1,6 @@
 """The default chat model: composes the answer from sentences of the sources, so it cannot make anything up."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from generation.evidence import Assessor, Candidate
@@ -7,8 +8,11 @@ from generation.markers import escape
 from generation.ports import ChatRequest, Delta
 from retrieval.analysis import analyzer
 
-RELATIVE_SCORE = 0.3
-"""A sentence joins the answer when its score is at least this share of the best one's."""
+RELATIVE_SCORE = 0.15
+"""A sentence joins the answer when its score is at least this share of the best one's,"""
+
+RELATIVE_COSINE = 0.4
+"""and its cosine this share: words of the question alone do not make an addition."""
 
 SAME = 0.6
 """Two sentences that share this part of the terms of the shorter one say the same."""
@@ -38,18 +42,41 @@ def compose(candidates: Sequence[Candidate], *, max_sentences: int) -> list[Cand
     """The sentences of the answer in the order to be read, from candidates that are sorted best first.
 
     Taken while they add something: near-duplicates of what is there are left out, and so is what scores far below the
-    best. Documents come in the order of their best sentence, sentences of one document in its own order.
+    best. When the best one begins with a pronoun, the sentence before it comes along where there is room for three.
+    Documents come in the order of their best sentence, sentences of one document in its own order.
     """
-    chosen: list[Candidate] = []
-    for candidate in candidates:
-        if len(chosen) == max_sentences or (chosen and candidate.score < RELATIVE_SCORE * chosen[0].score):
+    chosen = list(candidates[:1])
+    if max_sentences > 2:
+        chosen.extend(_antecedent(chosen, candidates))
+    for candidate in candidates[1:]:
+        if len(chosen) >= max_sentences or candidate.score < RELATIVE_SCORE * candidates[0].score:
             break
-        if not any(_same(candidate, other) for other in chosen):
+        if candidate.cosine >= RELATIVE_COSINE * candidates[0].cosine and not any(
+            _same(candidate, other) for other in chosen
+        ):
             chosen.append(candidate)
     documents = list(dict.fromkeys(candidate.doc_id for candidate in chosen))
     return sorted(chosen, key=lambda candidate: (documents.index(candidate.doc_id), candidate.start))
 
 
+_PRONOUN = re.compile(
+    r"(?:they|it|he|she|this|these|those|its|his|her|their|such|both|er|sie|es|diese[rs]?|il|elle|ils|elles|ce|cette|ces"
+    r"|él|ella|ellos|esto|esta|este)\b",
+    re.IGNORECASE,
+)
+
+
+def _antecedent(chosen: Sequence[Candidate], candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The sentence that a pronoun at the beginning of the best one points to, as far as one can tell."""
+    for best in chosen:
+        if best.previous is not None and _PRONOUN.match(best.text):
+            yield from (c for c in candidates if (c.doc_id, c.start) == (best.doc_id, best.previous))
+
+
 def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two sentences say the same, or are the same place. Rows that differ in a number do not."""
+    if any(character.isdigit() for term in one.terms ^ other.terms for character in term):
+        return one.start == other.start and one.doc_id == other.doc_id
     shorter = min(len(one.terms), len(other.terms))
-    return len(one.terms & other.terms) > SAME * shorter and len(one.terms ^ other.terms) < shorter
+    overlap = len(one.terms & other.terms)
+    return overlap > SAME * shorter and len(one.terms ^ other.terms) < max(shorter, 1)

@@ -1,0 +1,97 @@
+"""The sentences of retrieved chunks, each with what a reader knows when he comes to it: title, headings, neighbours."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from generation.sentences import spans
+from retrieval.analysis import Analyzer
+from retrieval.records import ScoredChunk
+
+MAX_CONTEXT = 120
+"""Characters of title and headings that a sentence is embedded with."""
+
+MAX_HEADING_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A sentence of a chunk; headings are not sentences, they are part of what is known of those below them."""
+
+    source: int
+    """The number of its chunk, from 1."""
+    doc_id: str
+    start: int
+    end: int
+    text: str
+    embedded: str
+    """The text with its title and headings before it, as it is embedded."""
+    terms: frozenset[str]
+    near: frozenset[str]
+    """Terms of the sentences before and after, of the title and the headings."""
+    previous: int | None
+    """Where the sentence before it starts, when it is in the same paragraph."""
+
+
+def passages(chunks: Sequence[ScoredChunk], analyzer: Analyzer) -> list[Passage]:
+    """The sentences of all chunks in order; one that is in two overlapping chunks is taken from the better one."""
+    found: list[Passage] = []
+    seen: set[tuple[str, int]] = set()
+    for number, scored in enumerate(chunks, start=1):
+        for passage in _of_chunk(number, scored, analyzer):
+            place = (passage.doc_id, passage.start)
+            if place not in seen:
+                seen.add(place)
+                found.append(passage)
+    return found
+
+
+def context(scored: ScoredChunk) -> str:
+    """Title and heading path of a chunk."""
+    return (scored.chunk.context or scored.document.title)[:MAX_CONTEXT]
+
+
+def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer) -> Iterator[Passage]:
+    chunk, known = scored.chunk, context(scored)
+    parts = spans(chunk.text)
+    headings = [_is_heading(chunk.text, parts, i) for i in range(len(parts))]
+    if all(headings):
+        headings = [False] * len(parts)  # nothing but headings: then they are all there is to say
+    terms = [frozenset(analyzer.terms(chunk.text[slice(*span)])) for span in parts]
+    known_terms = frozenset(analyzer.terms(known))
+    heading: int | None = None
+    for i, (start, end) in enumerate(parts):
+        if headings[i]:
+            heading = i
+            continue
+        if not terms[i]:
+            continue
+        above = "" if heading is None else chunk.text[slice(*parts[heading])]
+        above_terms = frozenset[str]() if heading is None else terms[heading]
+        text = chunk.text[start:end]
+        joined = i > 0 and not headings[i - 1] and "\n" not in chunk.text[parts[i - 1][1] : start]
+        yield Passage(
+            source=number,
+            doc_id=chunk.doc_id,
+            start=chunk.start + start,
+            end=chunk.start + end,
+            text=text,
+            embedded="\n".join(part for part in (known, above, text) if part),
+            terms=terms[i],
+            near=known_terms.union(above_terms, *terms[max(0, i - 1) : i + 2]),
+            previous=chunk.start + parts[i - 1][0] if joined else None,
+        )
+
+
+_PARAGRAPH_BREAK = re.compile(r"\n[^\S\n]*\n")
+_NO_HEADING = re.compile(r"[.!?;,…。！？]$|: | \| |\t")
+
+
+def _is_heading(text: str, parts: Sequence[tuple[int, int]], i: int) -> bool:
+    """Whether part `i` is a short line without an end mark, alone between blank lines, with something below it."""
+    start, end = parts[i]
+    if i + 1 == len(parts) or _NO_HEADING.search(text, start, end) or len(text[start:end].split()) > MAX_HEADING_WORDS:
+        return False
+    above = text[parts[i - 1][1] : start] if i else "\n\n"
+    below = text[end : parts[i + 1][0]]
+    return bool(_PARAGRAPH_BREAK.search(above) and _PARAGRAPH_BREAK.search(below))
