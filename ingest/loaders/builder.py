@@ -213,9 +213,12 @@ def sensible_title(text: str) -> str:
     return "" if len(title) < 2 or _FILE_NAME.search(title) or _NO_TITLE.match(title) else title
 
 
+_SIGNS = re.compile(r"[\W_]+")
+
+
 def letters(text: str) -> str:
     """Letters and digits of a text, without case: what two spellings of a title have in common."""
-    return "".join(c for c in text.casefold() if c.isalnum())
+    return _SIGNS.sub("", text.casefold())
 
 
 def shorten(text: str, limit: int) -> str:

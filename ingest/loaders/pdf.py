@@ -40,7 +40,8 @@ def load(data: bytes, origin: Origin) -> Document:
         pages = [_page_lines(document, index) for index in range(len(document))]
     if not any(pages):
         raise EmptyDocument(f"{origin.name!r} has no text layer: the pages are images; OCR is needed")
-    pages = pdf_layout.without_page_numbers(pages)
+    numberless = pdf_layout.without_page_numbers(pages)
+    pages = numberless if any(numberless) else pages
     words = frozenset(_WORD.findall("\n".join(line.text for page in pages for line in page).casefold()))
     builder = DocumentBuilder()
     for page in _blocks(pages, headings):

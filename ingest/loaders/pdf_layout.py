@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from ingest.loaders.builder import letters
+from ingest.loaders.builder import MAX_HEADING, letters
 
 TABULAR = 0.62
 """Stretch from which a line has gaps in it. Running text has 0.35 to 0.5, spaced capitals 0.55 to 0.6."""
@@ -166,6 +166,8 @@ def _heading_at(lines: Sequence[Line], i: int, known: dict[str, int]) -> _Found 
     text = ""
     for count, line in enumerate(lines[i : i + 3] if known else (), start=1):  # long titles take up to three lines
         text += " " + line.text
+        if len(text) > MAX_HEADING:
+            break
         for key in (letters(text), letters(_NUMBER.sub("", text))):
             if key in known:
                 return _Found(count, key)

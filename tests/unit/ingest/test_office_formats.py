@@ -8,6 +8,10 @@ import docx
 import openpyxl
 import pptx
 import pytest
+from docx.opc.constants import CONTENT_TYPE as CT
+from docx.opc.constants import RELATIONSHIP_TYPE as RT
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 from pptx.util import Inches
@@ -70,6 +74,23 @@ class TestDocx:
             ),
         )
         assert read(saved(package), "a.docx").text == "in a control, inserted,\nlinked\n\nblock"
+
+    def test_text_boxes_and_footnotes_are_read(self) -> None:
+        """A box is read once, though files hold it in two forms; notes come last, separators do not."""
+        box = "<w:txbxContent><w:p><w:r><w:t>in a box</w:t></w:r></w:p></w:txbxContent>"
+        compatible = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+        both = (
+            f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>"
+        )
+        package = docx.Document()
+        package.add_paragraph("Before.")._p.append(parse_xml(f"<w:r {nsdecls('w')} {compatible}>{both}</w:r>"))
+        notes = (
+            f"<w:footnotes {nsdecls('w')}><w:footnote w:type='separator' w:id='0'><w:p><w:r><w:t>---</w:t></w:r></w:p>"
+            "</w:footnote><w:footnote w:id='1'><w:p><w:r><w:t>A note.</w:t></w:r></w:p></w:footnote></w:footnotes>"
+        )
+        part = Part(PackURI("/word/footnotes.xml"), CT.WML_FOOTNOTES, notes.encode(), package.part.package)
+        package.part.relate_to(part, RT.FOOTNOTES)
+        assert read(saved(package), "a.docx").text == "Before.\n\nin a box\n\nA note."
 
     def test_properties_become_metadata(self) -> None:
         """Author and dates as the file tells them, nothing made up."""

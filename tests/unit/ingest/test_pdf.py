@@ -89,6 +89,11 @@ def test_page_numbers_are_no_text() -> None:
     assert len(document.page_starts) == 3
 
 
+def test_pages_that_hold_their_number_only_keep_it() -> None:
+    """There is nothing else to show."""
+    assert read(pdf([[(50, 700, "1")], [(50, 700, "2")]]), "a.pdf").text == "1\n\n2"
+
+
 def test_without_bookmarks_headings_are_known_by_their_looks() -> None:
     """Bold and alone on a line; what stands on every page is none."""
     pages = [[(50, 750, "*Company Confidential"), (50, 720, f"*Section {name}"), *PROSE] for name in "ABCDE"]
