@@ -36,4 +36,5 @@ class FakeEmbedder:
                 code = zlib.crc32(word.encode("utf-8"))
                 row[code % self.info.dimension] += 1.0 if code & 1 << 20 else -1.0
             row[0] += 1e-3  # so that no text has a zero vector
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
