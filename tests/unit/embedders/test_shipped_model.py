@@ -13,7 +13,7 @@ from retrieval.embedders.quantise import LIMIT
 from tests.unit.embedders.conftest import cosines
 
 PAIRS = [
-    ("How long is the notice period in probation?", "In the trial period either side may end the contract within two weeks."),
+    ("How long is the notice period in probation?", "In the trial period either side may leave within two weeks."),
     ("Which oil goes into the gearbox?", "Fill the gear unit with 1.8 litres of synthetic lubricant, VG 220."),
     ("Can I get my money back?", "Customers may return unused goods within 30 days for a full refund."),
     ("error code E47 on the dryer", "E47: exhaust filter blocked. Clean the lint screen, restart the tumble dryer."),
