@@ -29,7 +29,7 @@ class RetrievalSettings(BaseModel):
     mode: Literal["hybrid", "dense", "lexical"] = Field("hybrid", description="Which searches make candidates.")
     fusion: Literal["convex", "rrf"] = Field("convex", description="How their rankings become one.")
     normalization: Literal["min-max", "z-score", "none"] = Field(
-        "min-max", description="Of scores, before convex fusion."
+        "z-score", description="Of each ranking's scores, before convex fusion."
     )
     dense_weight: float = Field(0.5, ge=0.0, le=1.0, description="Share of the dense score in convex fusion.")
     rank_constant: float = Field(60.0, gt=0.0, description="Of reciprocal rank fusion.")

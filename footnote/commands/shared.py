@@ -1,6 +1,7 @@
 """What several commands share: their common options, opening a collection, printing."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ FilterOption = Annotated[
     str | None, typer.Option("--filter", "-f", help='Only these documents, e.g. \'{"year": {"$gte": 2023}}\'.')
 ]
 DEFAULT_COLLECTION = "default"
+_UNWRAPPED = 100_000
 
 
 def configuration(context: typer.Context) -> "Configuration":
@@ -62,7 +64,8 @@ def print_json(data: Any) -> None:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A terminal, or plain text where there is none."""
+    """A terminal, or plain text where there is none: lines are wrapped for eyes, not for programs."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    piped = not (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=_UNWRAPPED if piped else None)

@@ -34,9 +34,7 @@ def imported(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("MODULES ")[2].split())
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["ingest", "--help"], ["config", "show"], ["models", "list"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["ingest", "--help"], ["config", "show"], ["models", "list"]])
 def test_light_commands_import_nothing_slow(arguments: list[str]) -> None:
     """Help, configuration and listings start at once."""
     assert imported(*arguments) & {*HEAVY, *SLOW} == set()
