@@ -96,7 +96,7 @@ class _Run:
         sentences: list[Sentence] = []
         shown, cited, unknown = 0, False, False
         for sentence in self._sentences():
-            unknown = unknown or says_unknown(sentence.text)
+            unknown = unknown or (not sentence.citations and says_unknown(sentence.text))
             cited = cited or bool(sentence.citations)
             sentences.append(sentence)
             if cited:
@@ -123,8 +123,9 @@ class _Run:
         for claim in self._claims():
             result = citer.cite(claim)
             self._dropped += result.dropped
-            if says_unknown(claim.text):
-                yield Sentence(claim.text)  # a marker behind "I do not know" supports nothing
+            verbatim = any(citation.support == 1 for citation in result.sentence.citations)
+            if says_unknown(claim.text) and not verbatim:
+                yield Sentence(claim.text)  # a marker behind "I do not know" supports nothing, unless it is a quote
             elif result.sentence.text:
                 yield result.sentence
 

@@ -56,6 +56,8 @@ class ClaimParser:
         for match in TERMINATOR.finditer(text):
             if not final and not _decidable(text, match):
                 break
+            if " | " in text[begin : match.start()]:
+                continue  # in a row of a table, which is read as one
             if match.end() < len(text) and ends_sentence(text, match, begin, len(text)):
                 yield from self._release(claim(text[begin : match.end()]))
                 begin = match.end()

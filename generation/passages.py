@@ -33,12 +33,15 @@ class Passage:
     """Where the sentence before it starts, when it is in the same paragraph."""
 
 
-def passages(chunks: Sequence[ScoredChunk], analyzer: Analyzer) -> list[Passage]:
-    """The sentences of all chunks in order; one that is in two overlapping chunks is taken from the better one."""
+def passages(chunks: Sequence[ScoredChunk], analyzer: Analyzer, *, asked: frozenset[str]) -> list[Passage]:
+    """The sentences of all chunks in order, for a question with the terms `asked`.
+
+    One that is in two overlapping chunks is taken from the better one.
+    """
     found: list[Passage] = []
     seen: set[tuple[str, int]] = set()
     for number, scored in enumerate(chunks, start=1):
-        for passage in _of_chunk(number, scored, analyzer):
+        for passage in _of_chunk(number, scored, analyzer, asked):
             place = (passage.doc_id, passage.start)
             if place not in seen:
                 seen.add(place)
@@ -51,7 +54,7 @@ def context(scored: ScoredChunk) -> str:
     return (scored.chunk.context or scored.document.title)[:MAX_CONTEXT]
 
 
-def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer) -> Iterator[Passage]:
+def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: frozenset[str]) -> Iterator[Passage]:
     chunk, known = scored.chunk, context(scored)
     parts = spans(chunk.text)
     headings = [_is_heading(chunk.text, parts, i) for i in range(len(parts))]
@@ -64,8 +67,8 @@ def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer) -> Iterator[
         if headings[i]:
             heading = i
             continue
-        if not terms[i]:
-            continue
+        if not terms[i] or (terms[i] <= asked and chunk.text[end - 1].isalnum()):
+            continue  # a label that only repeats words of the question: it cannot answer
         above = "" if heading is None else chunk.text[slice(*parts[heading])]
         above_terms = frozenset[str]() if heading is None else terms[heading]
         text = chunk.text[start:end]
