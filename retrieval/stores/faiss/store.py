@@ -119,7 +119,10 @@ class FaissStore:
     @contextmanager
     def snapshot(self) -> Iterator["FaissSnapshot"]:
         self._check_still_there()
-        catalog = self._idle.pop() if self._idle else Catalog(self.folder / _CATALOG, writable=False)
+        try:
+            catalog = self._idle.pop()  # one look, not two: another thread may take the last one in between
+        except IndexError:
+            catalog = Catalog(self.folder / _CATALOG, writable=False)
         try:
             for attempt in itertools.count():
                 with catalog.reading():
