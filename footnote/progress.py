@@ -40,7 +40,7 @@ def _bar() -> Iterator[Callable[[Event], None]]:
 
         def show(event: Event) -> None:
             state.take(event)
-            bar.update(task, total=state.files, completed=state.done, rate=state.rate())
+            bar.update(task, total=state.files or None, completed=state.done, rate=state.rate())
 
         yield show
 
@@ -54,7 +54,7 @@ def _plain() -> Callable[[Event], None]:
         state.take(event)
         if time.monotonic() - last > _PLAIN_SECONDS:
             last = time.monotonic()
-            print(f"{state.done} of {state.files} files, {state.rate()}", file=sys.stderr, flush=True)
+            print(f"{state.so_far()}, {state.rate()}", file=sys.stderr, flush=True)
 
     return show
 
@@ -78,6 +78,10 @@ class _Count:
             case Finished():
                 self.done += 1
                 self.failed += event.outcome in ("failed", "unsupported")
+
+    def so_far(self) -> str:
+        # How many documents a data set holds is not known before its end.
+        return f"{self.done:,} of {self.files:,} files" if self.files else f"{self.done:,} documents"
 
     def rate(self) -> str:
         seconds = max(1e-3, time.monotonic() - self._begin)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from retrieval.build import build_collections
 from retrieval.ports import Snapshot
 from retrieval.settings import RetrievalSettings
-from retrieval.stores.faiss import store as faiss_store
+from retrieval.stores.faiss import index_writer
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
@@ -88,8 +88,8 @@ def seen(snapshot: Snapshot) -> object:
 @pytest.mark.parametrize("kind", ["memory", "faiss"])
 def test_random_operations_agree_with_the_oracle(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replacing, deleting, failing and reopening in any order, with flushes and merges all the time."""
-    monkeypatch.setattr(faiss_store, "FLUSH_CHUNKS", 4)
-    monkeypatch.setattr(faiss_store, "MERGE_FACTOR", 2)
+    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 4)
+    monkeypatch.setattr(index_writer, "MERGE_FACTOR", 2)
     monkeypatch.setattr(StoreAndOracle, "kind", kind)
     run_state_machine_as_test(
         StoreAndOracle,

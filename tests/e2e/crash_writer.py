@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-from retrieval.stores.faiss import FaissCollections
-from retrieval.stores.faiss import store as store_module
+from retrieval.stores.faiss import FaissCollections, index_writer
 from tests.corpus import replacement
 
-store_module.FLUSH_CHUNKS = 40  # so that kills fall into flushes and merges too
+index_writer.FLUSH_CHUNKS = 40  # so that kills fall into flushes and merges too
 store = FaissCollections(Path(sys.argv[1])).open("c", writable=True)
 for n in range(int(sys.argv[2]), 1_000_000):
     store.replace([replacement(f"doc{n % 60:02d}", [f"pump number {n} part {i}" for i in range(5)])])

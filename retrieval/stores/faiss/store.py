@@ -8,7 +8,6 @@
 import fcntl
 import itertools
 import logging
-import math
 import os
 import secrets
 import shutil
@@ -34,9 +33,9 @@ from retrieval.records import (
     StoredChunk,
 )
 from retrieval.stores.checks import check_name, check_query_vector, check_replacements
-from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog, Keys, SegmentRow
-from retrieval.stores.faiss.index import IndexFollower, IndexState, Part, Scored
+from retrieval.stores.faiss.catalog import Catalog, Keys
+from retrieval.stores.faiss.index import IndexFollower, IndexState, Scored
+from retrieval.stores.faiss.index_writer import IndexWriter
 from retrieval.stores.faiss.schema import create
 
 _log = logging.getLogger(__name__)
@@ -44,12 +43,6 @@ _CATALOG = "catalog.db"
 _LOCK = "writer.lock"
 _SEGMENTS = "segments"
 
-FLUSH_CHUNKS = 4096
-"""Chunks that may wait for their segment; a reader indexes them in memory meanwhile, half a second at most."""
-MERGE_FACTOR = 4
-"""So many segments of about the same size become one; a search looks into log(n) segments."""
-MAX_DEAD = 0.25
-"""A segment with a greater share of dead chunks is written anew."""
 _READ_AGAIN = 3
 """How often a missing segment is taken for one that was just merged away."""
 
@@ -103,15 +96,17 @@ class FaissStore:
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
         self._lock_file = _take_lock(folder) if writable else None
-        self._writing = threading.RLock()
+        self._writing = threading.Lock()
+        self._writer: IndexWriter | None = None
         self._idle: list[Catalog] = []
         try:
             self._catalog = Catalog(folder / _CATALOG, writable=writable)
             self._inode = (folder / _CATALOG).stat().st_ino
             self._embedder = self._catalog.embedder()
             self._index = IndexFollower(folder / _SEGMENTS, analyzer(self._catalog.language()).terms)
-            if writable:
-                self._repair()
+            self._writer = IndexWriter(self._catalog, self._index) if writable else None
+            if self._writer:
+                self._writer.repair()
         except BaseException:
             self.close()
             raise
@@ -140,103 +135,49 @@ class FaissStore:
 
     def replace(self, replacements: Sequence[Replacement]) -> None:
         check_replacements(replacements, self._embedder)
-        with self._write() as catalog:
-            for replacement in replacements:
-                catalog.put(replacement)
-        self._index_if_due()
+        with self._write() as (catalog, index):
+            with catalog.writing():
+                for replacement in replacements:
+                    catalog.put(replacement)
+            index.complete_if_due()
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        with self._write() as catalog:
-            gone = []
-            for doc_id in sorted(set(doc_ids)):
-                if catalog.remove(doc_id):
-                    gone.append(doc_id)
-                catalog.forget(doc_id)
-        self._index_if_due()
+        gone = []
+        with self._write() as (catalog, index):
+            with catalog.writing():
+                for doc_id in sorted(set(doc_ids)):
+                    if catalog.remove(doc_id):
+                        gone.append(doc_id)
+                    catalog.forget(doc_id)
+            index.complete_if_due()
         return gone
 
     def record(self, sources: Sequence[SourceRecord]) -> None:
-        with self._write() as catalog:
+        with self._write() as (catalog, _), catalog.writing():
             catalog.record(sources)
 
     def close(self) -> None:
-        if self._lock_file is not None and hasattr(self, "_index"):
+        if self._writer:
             try:
-                self._complete_index()
-            except (OSError, StoreUnavailable) as exc:
+                with self._writing:
+                    self._writer.complete()
+            except StoreUnavailable as exc:
                 _log.warning("the index of %s will be completed by the next writer: %s", self.folder, exc)
         for catalog in [*self._idle, *([self._catalog] if hasattr(self, "_catalog") else [])]:
             catalog.close()
         self._idle.clear()
+        self._writer = None
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
 
     @contextmanager
-    def _write(self) -> Iterator[Catalog]:
-        if self._lock_file is None:
+    def _write(self) -> Iterator[tuple[Catalog, IndexWriter]]:
+        """One thread at a time, its upkeep of the index included: a chunk that died in between would come back."""
+        if self._writer is None:
             raise WriterBusy(f"{self.folder} was opened for reading; open it with writable=True")
-        with self._writing, self._catalog.writing():
-            yield self._catalog
-
-    def _index_if_due(self) -> None:
-        covered = max((row.last_key for row in self._catalog.segments()), default=0)
-        if self._catalog.last_key() - covered >= FLUSH_CHUNKS:
-            self._complete_index()
-
-    def _complete_index(self) -> None:
-        with self._writing:  # a chunk that died while its segment is being merged would come back to life
-            self._flush()
-            self._merge()
-
-    def _flush(self) -> None:
-        """Give the chunks that are newer than all segments a segment of their own."""
-        covered = max((row.last_key for row in self._catalog.segments()), default=0)
-        row = SegmentRow("", covered + 1, self._catalog.last_key(), 0)
-        segment = self._index.rebuild(row, self._catalog)
-        if len(segment):
-            self._put_segment(segment, replaces=[], first=row.first_key, last=row.last_key)
-
-    def _merge(self) -> None:
-        """Keep segments few and mostly alive."""
-        while True:
-            with self.snapshot() as snapshot:
-                parts = {part.name: part for part in snapshot.state.parts if part.name}
-            rows = [row for row in self._catalog.segments() if row.name in parts]
-            due = _due(rows, parts)
-            if not due:
-                return
-            merging = [parts[row.name] for row in due]
-            alive = [_alive(part) for part in merging]
-            segment = segments.merge([part.segment for part in merging], alive)
-            self._put_segment(segment, replaces=due, first=due[0].first_key, last=due[-1].last_key)
-
-    def _repair(self) -> None:
-        """Write segments anew that are gone or damaged; remove what the catalog does not know."""
-        home = self._index.folder
-        home.mkdir(exist_ok=True)
-        for row in self._catalog.segments():
-            try:
-                segments.load(home / row.name)
-            except (FileNotFoundError, segments.SegmentInvalid) as exc:
-                _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
-                segment = self._index.rebuild(row, self._catalog)
-                self._put_segment(segment, replaces=[row], first=row.first_key, last=row.last_key)
-        known = {row.name for row in self._catalog.segments()}
-        for path in home.iterdir():
-            if path.name not in known:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _put_segment(self, segment: segments.Segment, *, replaces: Sequence[SegmentRow], first: int, last: int) -> None:
-        """Files first, then the commit that makes them count, then the old files go."""
-        added = None
-        if len(segment):
-            added = SegmentRow(f"{first:012d}-{last:012d}-{secrets.token_hex(4)}", first, last, len(segment))
-            segments.save(segment, self._index.folder / added.name)
-        with self._write() as catalog:
-            catalog.switch_segments(remove=replaces, add=added)
-        for row in replaces:
-            shutil.rmtree(self._index.folder / row.name, ignore_errors=True)
+        with self._writing:
+            yield self._catalog, self._writer
 
     def _check_still_there(self) -> None:
         """An open file outlives its name: without this look, a dropped collection would go on answering."""
@@ -313,21 +254,3 @@ def _take_lock(folder: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
     return handle
-
-
-def _alive(part: Part) -> segments.Mask:
-    return np.ones(len(part.segment), dtype=np.bool_) if part.alive is None else part.alive
-
-
-def _due(rows: Sequence[SegmentRow], parts: Mapping[str, Part]) -> list[SegmentRow]:
-    """The next segments to be made one, by first key: a mostly dead one, or several neighbours of about one size."""
-    live = {row.name: int(_alive(parts[row.name]).sum()) for row in rows}
-    for row in rows:
-        if live[row.name] < (1.0 - MAX_DEAD) * row.chunks:
-            return [row]
-    tier = {row.name: int(math.log(max(1.0, live[row.name] / FLUSH_CHUNKS), MERGE_FACTOR)) for row in rows}
-    for i in range(len(rows) - MERGE_FACTOR + 1):
-        run = list(rows[i : i + MERGE_FACTOR])
-        if len({tier[row.name] for row in run}) == 1:
-            return run
-    return []

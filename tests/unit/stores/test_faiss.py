@@ -10,8 +10,7 @@ import pytest
 
 from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreTooNew, StoreUnavailable
 from retrieval.ports import VectorStore
-from retrieval.stores.faiss import FaissCollections
-from retrieval.stores.faiss import store as store_module
+from retrieval.stores.faiss import FaissCollections, index_writer
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
@@ -108,7 +107,7 @@ def test_many_small_runs_leave_few_segments(collections: FaissCollections) -> No
     """Segments of one size become one, and the results stay the same."""
     for n in range(25):
         fill(collections, f"d{n:02d}")
-    assert len(segments(collections)) < store_module.MERGE_FACTOR
+    assert len(segments(collections)) < index_writer.MERGE_FACTOR
     assert found(collections.open("c"))[1] == [f"d{n:02d}" for n in range(25)]
 
 
@@ -127,7 +126,7 @@ def test_dead_chunks_leave_the_segments(collections: FaissCollections) -> None:
 
 def test_flushing_in_mid_run_keeps_every_chunk(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tiny limit, a run of many commits flushes and merges many times under an open reader."""
-    monkeypatch.setattr(store_module, "FLUSH_CHUNKS", 3)
+    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 3)
     reader = collections.open("c")
     writer = collections.open("c", writable=True)
     for n in range(30):
@@ -144,7 +143,7 @@ def test_writers_in_threads_do_not_bring_chunks_back(
     collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deletions while another thread merges hold."""
-    monkeypatch.setattr(store_module, "FLUSH_CHUNKS", 2)
+    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 2)
     store = collections.open("c", writable=True)
 
     def work(name: str) -> None:
@@ -205,3 +204,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(StoreUnavailable, match="cannot create"):
         FaissCollections(tmp_path / "data").create("c", embedder=FakeEmbedder().info)
+
+
+def test_a_full_disk_loses_no_document(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit stands though its segment could not be written: the error says so, and a later writer completes it."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 1)
+    monkeypatch.setattr(index_writer.segments, "save", full)
+    writer = collections.open("c", writable=True)
+    with pytest.raises(StoreUnavailable, match="No space left on device; documents are safe"):
+        writer.replace([replacement("a", ["pump"])])
+    writer.close()  # warns, and does not fail
+    assert found(collections.open("c")) == (["a"], ["a"])
+    monkeypatch.undo()
+    collections.open("c", writable=True).close()
+    assert len(segments(collections)) == 1
