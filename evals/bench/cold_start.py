@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(arguments: Sequence[str], environment: dict[str, str]) -> Cost:
-    """Run Python with `arguments` in a new process. Raises RuntimeError when it fails."""
+    """Run Python with `arguments` in a new process. Raises RuntimeError when it fails.
+
+    Linux counts what this process holds at the moment of forking to the peak of the child: call it from a small one.
+    """
     begin = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
