@@ -29,14 +29,18 @@ class BedrockChatModel:
     ) -> None:
         """`model` as in 'amazon.nova-lite-v1:0' or an ARN; `endpoint_url` for a VPC endpoint; `timeout` in seconds."""
         try:
-            import boto3  # noqa: PLC0415  # lazy: an extra, and slow to import
+            import boto3  # noqa: PLC0415  # lazy, as all of these: an extra, and slow to import
             import botocore.exceptions as exceptions  # noqa: PLC0415, PLR0402
             from botocore.config import Config  # noqa: PLC0415
+            from botocore.eventstream import ParserError  # noqa: PLC0415
+            from urllib3.exceptions import HTTPError  # noqa: PLC0415
         except ImportError as exc:
             raise MissingExtra("the bedrock chat model needs: pip install 'footnote[bedrock]'") from exc
         self.name = f"bedrock:{model}"
         self._model = model
         self._exceptions = exceptions
+        # botocore translates what happens before the stream begins; within it, the errors of its parts come through.
+        self._broken = (exceptions.BotoCoreError, ParserError, HTTPError, OSError)
         config = Config(connect_timeout=min(timeout, 10.0), read_timeout=timeout, retries={"mode": "standard"})
         try:
             self._client = boto3.client("bedrock-runtime", region_name=region, endpoint_url=endpoint_url, config=config)
@@ -69,8 +73,8 @@ class BedrockChatModel:
             raise ChatModelError(f"{text}; check generation.model, generation.region and the permissions") from exc
         except (errors.NoCredentialsError, errors.PartialCredentialsError, errors.ParamValidationError) as exc:
             raise ChatModelError(f"{self.name}: {exc}") from exc
-        except (errors.BotoCoreError, OSError) as exc:
-            raise ChatModelUnavailable(f"{self.name} cannot be reached: {exc}; try again") from exc
+        except self._broken as exc:
+            raise ChatModelUnavailable(f"{self.name} cannot be reached or broke off: {exc}; try again") from exc
 
     def _deltas(self, events: Iterator[Mapping[str, Any]]) -> Iterator[Delta]:
         stopped = False

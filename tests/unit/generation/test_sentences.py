@@ -46,7 +46,10 @@ def test_breaks_where_a_reader_would(text: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("A line that was wrapped\nby a mailer. It\ngoes on.", ["A line that was wrapped\nby a mailer.", "It\ngoes on."]),
+        (
+            "A line that was wrapped\nby a mailer. It\ngoes on.",
+            ["A line that was wrapped\nby a mailer.", "It\ngoes on."],
+        ),
         ("A heading\n\nText without an end\n\nMore", ["A heading", "Text without an end", "More"]),
         ("Overview\nThis paragraph is clearly longer than its heading is.", None),
         ("# Title\ntext goes on", ["# Title", "text goes on"]),
