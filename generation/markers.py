@@ -82,8 +82,8 @@ def claim(text: str) -> Claim:
 
 def plain(text: str) -> str:
     r"""`text` without markers, list bullets and needless white space; `\[1]` becomes [1]. Empty without any word."""
-    bare = _BULLET.sub("", REFERENCE.sub(" ", text))
-    bare = _SPACE_BEFORE.sub(r"\1", " ".join(bare.split())).replace("\\[", "[").strip()
+    bare = _MARKERS.sub(lambda match: "" if text[match.end() : match.end() + 1] in _AFTER else " ", text)
+    bare = " ".join(_BULLET.sub("", bare).replace("\\[", "[").split())
     return bare if any(character.isalnum() for character in bare) else ""
 
 
@@ -93,7 +93,8 @@ def escape(text: str) -> str:
 
 
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|#{1,6}\s+)")
-_SPACE_BEFORE = re.compile(r"\s+([.,;:!?…。，；：！？)\]])")
+_AFTER = ".,;:!?…。，；：！？)"  # stands close to the word, with no space where a marker was
+_MARKERS = re.compile(rf"(?:\s*{REFERENCE.pattern})+(?:\s*(?=[{re.escape(_AFTER)}]))?", re.IGNORECASE)
 _RANGE = re.compile(r"(\d+)(?:\s*[–—-]\s*\^?(\d+))?")
 # What follows is known well enough: a whole word, or for a bracket its end and the word after that.
 _BRACKETED = r"[\[【［](?:[^\]】］]{0,80}[\]】］]\s*\S+\s|[^\]】］]{81})"
