@@ -6,6 +6,7 @@ Files are local; nothing is downloaded. Prompts come from the model.
 import threading
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +25,9 @@ class SentenceTransformersEmbedder:
     """
 
     def __init__(self, model: str, *, device: str = "cpu", batch_size: int = 8) -> None:
-        self._name = model
         self._folder = find_source(model)
+        # A folder may be moved, and its path concerns nobody who reads the collection: the hash tells models apart.
+        self._name = Path(model).resolve().name if Path(model).is_dir() else model
         self._device = device
         self._batch_size = batch_size
         self._lock = threading.RLock()

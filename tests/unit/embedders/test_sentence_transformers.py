@@ -22,6 +22,7 @@ def embedder(tiny_source: Path) -> SentenceTransformersEmbedder:
 def test_info_comes_from_the_model(embedder: SentenceTransformersEmbedder) -> None:
     """Dimension, window, pooling, prompts and the hash of the weights are the model's."""
     info = embedder.info
+    assert info.name == "tiny-bert"
     assert (info.dimension, info.window, info.pooling) == (128, 32, "mean")
     assert (info.query_prefix, info.document_prefix, len(info.sha256)) == ("query: ", "passage: ", 64)
 
