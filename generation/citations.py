@@ -18,8 +18,10 @@ from retrieval.errors import DocumentNotFound
 from retrieval.ports import Embedder, Snapshot, Vectors
 from retrieval.records import Chunk, Document, ScoredChunk
 
-MIN_SUPPORT = 0.3
-"""Below it a quote has nothing to do with the claim: the citation is dropped. See `support`."""
+MIN_SUPPORT = 0.2
+"""Below it a quote has nothing to do with the claim: the citation is dropped. With the evidence of another
+claim, 97 of 100 claims of ExpertQA are below it; with their own, 77 of 100 of those that people found supported are
+above it, and most of the rest have an address for evidence and no text."""
 
 PAIR_GAIN = 0.1
 """A second sentence is quoted only when it adds this much support: the shorter quote is the better footnote."""
@@ -92,16 +94,17 @@ class Citer:
 def support(text: str, quote: str, *, cosine: float, analyzer: Analyzer) -> float:
     """How far `quote` supports `text`, 0..1: 1 when the text is in it word for word.
 
-    Otherwise half the share of the text's terms that the quote has, and half their cosine; a number that is in the
-    text and not in the quote takes two thirds away, for a wrong number is the worst of errors.
+    Otherwise half the share of the text's terms that the quote has, and half their cosine. A number of two digits or
+    more that is in the text and not in the quote leaves less than `MIN_SUPPORT`, for a wrong figure is the worst of
+    errors; a single digit, which may come from counting, takes half.
     """
     if contains(quote, text):
         return 1.0
     terms, quoted = set(analyzer.terms(text)), set(analyzer.terms(quote))
     coverage = len(terms & quoted) / len(terms) if terms else 0.0
     score = 0.5 * coverage + 0.5 * max(0.0, cosine)
-    if numbers(text) - numbers(quote):
-        score /= 3
+    if missing := numbers(text) - numbers(quote):
+        score /= 2 if max(map(len, missing)) == 1 else 1 / MIN_SUPPORT + 0.01
     return round(min(score, 0.99), 4)
 
 
@@ -119,11 +122,14 @@ def contains(quote: str, text: str) -> bool:
 
 
 def numbers(text: str) -> set[str]:
-    """The numbers of a text, thousands separators taken out: '1,200.50' is '1200.50'."""
-    return {re.sub(r"(?<=\d)[, '’](?=\d{3}\b)", "", match[0]) for match in _NUMBER.finditer(text)}
+    """The numbers of a text: '1,200.50' is '1200.50', 'three' is '3'; the number of a list item is none."""
+    found = {re.sub(r"(?<=\d)[, '’](?=\d{3}\b)", "", match[0]) for match in _NUMBER.finditer(_ITEM.sub("", text))}
+    return found | {str(_WORDS.index(word)) for word in text.casefold().split() if word in _WORDS}
 
 
 _END_MARKS = " .!?…。！？؟।"
+_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_ITEM = re.compile(r"^\s*\d{1,2}[.)]\s")
 _NUMBER = re.compile(r"\d+(?:[., '’]\d{3})*(?:\.\d+)?")
 
 
