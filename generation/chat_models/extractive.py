@@ -51,14 +51,19 @@ def compose(candidates: Sequence[Candidate], *, max_sentences: int) -> list[Cand
     for candidate in candidates[1:]:
         if len(chosen) >= max_sentences or candidate.score < RELATIVE_SCORE * candidates[0].score:
             break
-        if candidate.cosine >= RELATIVE_COSINE * candidates[0].cosine and not any(
-            _same(candidate, other) for other in chosen
-        ):
+        if candidate.cosine < RELATIVE_COSINE * candidates[0].cosine or _POINTER.match(candidate.text):
+            continue
+        if not any(_same(candidate, other) for other in chosen):
             chosen.append(candidate)
     documents = list(dict.fromkeys(candidate.doc_id for candidate in chosen))
     return sorted(chosen, key=lambda candidate: (documents.index(candidate.doc_id), candidate.start))
 
 
+_POINTER = re.compile(
+    r"\W*(?:for (?:more|further|additional) (?:information|details)|(?:please )?(?:see|refer to)\b|learn more\b)",
+    re.IGNORECASE,
+)
+"""A sentence that sends the reader elsewhere adds nothing to an answer."""
 _PRONOUN = re.compile(
     r"(?:they|it|he|she|this|these|those|its|his|her|their|such|both|er|sie|es|diese[rs]?|il|elle|ils|elles|ce|cette|ces"
     r"|él|ella|ellos|esto|esta|este)\b",

@@ -183,6 +183,14 @@ def test_stops_when_the_next_sentence_adds_nothing() -> None:
     assert compose([best, same, weak], max_sentences=3) == [best]
 
 
+def test_a_pointer_elsewhere_adds_nothing() -> None:
+    """But when there is nothing better, it is the answer."""
+    pointer = _candidate("For more information, see the price list.", 0.8, start=60)
+    best = _candidate("The annual fee is twelve euros.", 0.9)
+    assert compose([best, pointer], max_sentences=3) == [best]
+    assert compose([pointer], max_sentences=3) == [pointer]
+
+
 def test_rows_that_differ_in_a_number_are_not_the_same() -> None:
     """Two lines of a price list are two facts."""
     rows = [_candidate("Hotel, islands | 110 EUR", 0.9), _candidate("Hotel, mainland | 145 EUR", 0.8, start=40)]
