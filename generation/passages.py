@@ -57,7 +57,8 @@ def context(scored: ScoredChunk) -> str:
 def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: frozenset[str]) -> Iterator[Passage]:
     chunk, known = scored.chunk, context(scored)
     parts = spans(chunk.text)
-    headings = [_is_heading(chunk.text, parts, i) for i in range(len(parts))]
+    titles = {scored.document.title, *chunk.headings}
+    headings = [chunk.text[slice(*parts[i])] in titles or _is_heading(chunk.text, parts, i) for i in range(len(parts))]
     if all(headings):
         headings = [False] * len(parts)  # nothing but headings: then they are all there is to say
     terms = [frozenset(analyzer.terms(chunk.text[slice(*span)])) for span in parts]

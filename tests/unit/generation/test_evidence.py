@@ -108,6 +108,12 @@ def test_a_label_that_only_repeats_the_question_cannot_answer() -> None:
     assert [item.text for item in passages([chunk], ENGLISH, asked=asked)] == ["- Load balancers have state."]
 
 
+def test_the_title_in_the_text_is_no_sentence() -> None:
+    """Wherever it stands."""
+    found = passages([_scored("FEES\nThe fee is 12 EUR.", title="FEES")], ENGLISH, asked=frozenset())
+    assert [item.text for item in found] == ["The fee is 12 EUR."]
+
+
 def test_a_chunk_of_nothing_but_headings_still_has_sentences() -> None:
     """They are all there is to say."""
     assert len(passages([_scored("Dogs")], ENGLISH, asked=frozenset())) == 1
