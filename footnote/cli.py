@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 an error, said on stderr; 2 wrong usage; 3 some files were
 declined; 5 a citation did not verify; 130 interrupted.
 """
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +35,8 @@ app.add_typer(configuration.app, name="config")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # 25 ms that nobody else should pay
+
         typer.echo(f"footnote {version('footnote')}")
         raise typer.Exit
 
