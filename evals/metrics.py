@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.datasets import Qrel
+from retrieval.errors import MissingExtra
 from retrieval.records import ScoredChunk
 
 Ranking = Sequence[str]
@@ -24,6 +25,15 @@ class Scores:
     mean: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
     """By query_id, then by metric."""
+
+
+def library() -> Any:
+    """The module ir_measures. Raises MissingExtra; ask before hours of indexing, not after."""
+    try:
+        import ir_measures  # noqa: PLC0415 - half a second that only evaluation pays
+    except ImportError as exc:
+        raise MissingExtra("ranking metrics need: pip install 'footnote[evals]'") from exc
+    return ir_measures
 
 
 def rank_documents(chunks: Iterable[ScoredChunk]) -> list[str]:
@@ -44,8 +54,7 @@ def evaluate(qrels: Sequence[Qrel], run: Mapping[str, Ranking]) -> Scores:
 
 
 def _calculate(measures: Sequence[Any], qrels: Sequence[Qrel], run: Mapping[str, Ranking]) -> Iterable[Any]:
-    import ir_measures  # noqa: PLC0415 - half a second that only evaluation pays
-
+    ir_measures = library()
     judged = [ir_measures.Qrel(qrel.query_id, qrel.doc_id, qrel.relevance) for qrel in qrels]
     known = {qrel.query_id for qrel in qrels}
     # Scores fall strictly with the rank: trec_eval breaks ties by document id, which would reorder our results.
@@ -61,6 +70,5 @@ def _calculate(measures: Sequence[Any], qrels: Sequence[Qrel], run: Mapping[str,
 
 def _measures() -> dict[Any, str]:
     """ir-measures' objects and our names for them."""
-    from ir_measures import AP, RR, R, nDCG  # noqa: PLC0415
-
-    return dict(zip((nDCG @ 10, R @ 10, R @ 100, RR, AP), METRICS, strict=True))
+    ir = library()
+    return dict(zip((ir.nDCG @ 10, ir.R @ 10, ir.R @ 100, ir.RR, ir.AP), METRICS, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 
 from evals.bundle import write_bundle
 from evals.datasets import Dataset, read_corpus, read_dataset
-from evals.metrics import Scores, evaluate, rank_documents
+from evals.metrics import Scores, evaluate, library, rank_documents
 from ingest import chunking
 from ingest.pipeline import Event, ingest_documents
 from ingest.settings import IngestSettings
@@ -90,10 +90,11 @@ def run(
     """Measure retrieval on the BEIR folder `folder`; results are kept below `work_path`.
 
     `limit` takes the first so many queries; `on_event` hears of the indexing. Raises InvalidRequest for a bad data set
-    or mode, and whatever embedder and store raise.
+    or mode, MissingExtra, and whatever embedder and store raise.
     """
     if unknown := [mode for mode in modes if mode not in MODES] or not modes:
         raise InvalidRequest(f"modes {unknown!r} are not known; choose from {', '.join(MODES)}")
+    library()
     dataset = read_dataset(folder, split=split, limit=limit)
     settings = retrieval.model_copy(update={"store": "faiss", "path": work_path / "collections"})
     embedder = build_embedder(settings)

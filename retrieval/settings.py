@@ -21,8 +21,8 @@ class RetrievalSettings(BaseModel):
         Path("footnote-models"), description="Folder of models made by `footnote models prepare`."
     )
     device: str = Field("cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1'.")
-    threads: int = Field(0, ge=0, description="Threads of the embedder; 0 takes one per core.")
-    batch_size: int = Field(8, ge=1, le=1024, description="Texts per model call.")
+    threads: int = Field(0, ge=0, description="Texts that the ONNX embedder works on at a time; 0 takes one per core.")
+    batch_size: int = Field(8, ge=1, le=1024, description="For sentence-transformers: texts per model call.")
 
     candidates: int = Field(100, ge=1, le=10_000, description="First-stage depth, of each search.")
 

@@ -1,11 +1,13 @@
 """Metrics against values computed by hand."""
 
 import math
+import sys
 
 import pytest
 
 from evals.datasets import Qrel
-from evals.metrics import METRICS, evaluate, rank_documents
+from evals.metrics import METRICS, evaluate, library, rank_documents
+from retrieval.errors import MissingExtra
 from retrieval.records import Chunk, DocumentInfo, ScoredChunk
 
 QRELS = [Qrel("q1", "a", 2), Qrel("q1", "b", 1), Qrel("q1", "x", 0), Qrel("q2", "c", 1)]
@@ -65,3 +67,10 @@ def test_a_document_stands_where_its_best_chunk_stands() -> None:
     """Further chunks of the same document do not count twice."""
     chunks = [scored("a", 4, 0.9), scored("b", 0, 0.8), scored("a", 1, 0.7), scored("c", 0, 0.1)]
     assert rank_documents(chunks) == ["a", "b", "c"]
+
+
+def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base install has no metrics: the message says what to install."""
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    with pytest.raises(MissingExtra, match=r"footnote\[evals\]"):
+        library()
