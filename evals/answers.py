@@ -22,18 +22,16 @@ from numpy.typing import NDArray
 from generation.build import build_answerer
 from generation.chat_models.extractive import compose
 from generation.settings import GenerationSettings
-from ingest.chunking import split
+from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
 from retrieval.build import build_collections, build_embedder, build_retriever
 from retrieval.errors import InvalidRequest
-from retrieval.ports import Embedder, Replacement, Tokenizer, Vectors, VectorStore
+from retrieval.ports import Embedder, Tokenizer, Vectors, VectorStore
 from retrieval.records import Document, Element, EmbedderInfo
 from retrieval.settings import RetrievalSettings
 
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-COMMIT = 200
-"""Documents per commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,7 @@ def evaluate(
     path: Path,
     *,
     retrieval: RetrievalSettings | None = None,
+    ingest: IngestSettings | None = None,
     generation: GenerationSettings | None = None,
     embedder: Embedder | None = None,
     limit: int = 0,
@@ -106,7 +105,7 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder:
         where = (retrieval or RetrievalSettings()).model_copy(update={"path": Path(folder)})
         remembering = Remembering(embedder or build_embedder(where))
-        store = index(documents, where, remembering)
+        store = index(documents, where, ingest or IngestSettings(), remembering)
         try:
             outcomes = list(_ask(questions, store, remembering, where, settings))
         finally:
@@ -130,19 +129,14 @@ def read_squad(path: Path) -> tuple[list[Document], list[SquadQuestion]]:
     return documents, questions
 
 
-def index(documents: Sequence[Document], settings: RetrievalSettings, embedder: Embedder) -> VectorStore:
-    """A new collection 'answers' of the documents, chunked and embedded as an ingestion with default settings does."""
+def index(
+    documents: Sequence[Document], settings: RetrievalSettings, ingest: IngestSettings, embedder: Embedder
+) -> VectorStore:
+    """A new collection 'answers' of the documents, by the path that every ingestion takes."""
     collections = build_collections(settings)
     collections.create("answers", embedder=embedder.info, language=settings.language)
     store = collections.open("answers", writable=True)
-    chunking = IngestSettings().chunking
-    for first in range(0, len(documents), COMMIT):
-        replacements = []
-        for document in documents[first : first + COMMIT]:
-            chunks = split(document, tokenizer=embedder.tokenizer, window=embedder.info.window, settings=chunking)
-            vectors = embedder.embed_documents([chunk.indexed_text for chunk in chunks])
-            replacements.append(Replacement(document, chunks, vectors))
-        store.replace(replacements)
+    ingest_documents(documents, store=store, embedder=embedder, settings=ingest)
     return store
 
 

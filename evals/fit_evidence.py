@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from evals.answers import Remembering, SquadQuestion, auroc, index, normalize, read_squad
 from generation.evidence import QUESTION_FEATURES, SENTENCE_FEATURES, Assessor, Pool
+from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
 from retrieval.build import build_embedder, build_retriever
 from retrieval.settings import RetrievalSettings
@@ -63,7 +64,7 @@ def examples(path: Path, limit: int) -> Iterator[Example]:
         others = draw.sample(others, min(round(FOREIGN * len(own)), len(others)))
         with tempfile.TemporaryDirectory() as folder:
             where = settings.model_copy(update={"path": Path(folder)})
-            store = index(inside, where, embedder)
+            store = index(inside, where, IngestSettings(), embedder)
             retriever = build_retriever(store, embedder, where)
             assessor = Assessor(embedder)
             for question, foreign in [*((q, False) for q in own), *((q, True) for q in others)]:

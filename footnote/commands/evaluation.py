@@ -78,7 +78,14 @@ def answers(
     from evals.answers import evaluate
 
     settings = configuration(context).settings
-    result = evaluate(dataset, limit=limit, seed=seed, retrieval=settings.retrieval, generation=settings.generation)
+    result = evaluate(
+        dataset,
+        limit=limit,
+        seed=seed,
+        retrieval=settings.retrieval,
+        ingest=settings.ingest,
+        generation=settings.generation,
+    )
     if json:
         print_json(asdict(result))
         return

@@ -9,6 +9,7 @@ import pytest
 from evals.answers import auroc, evaluate, index, main, normalize, read_squad
 from evals.fit_evidence import Example, examples, fit_questions, fit_sentences, judge
 from generation.evidence import QUESTION_FEATURES, SENTENCE_FEATURES
+from ingest.settings import IngestSettings
 from retrieval.errors import InvalidRequest
 from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
@@ -83,7 +84,7 @@ def test_a_sample_is_the_same_each_time(squad: Path) -> None:
 def test_the_index_has_chunks_of_all_documents(squad: Path) -> None:
     """Made by the chunker that ingestion uses."""
     documents, _ = read_squad(squad)
-    with index(documents, MEMORY, FakeEmbedder()).snapshot() as snapshot:
+    with index(documents, MEMORY, IngestSettings(), FakeEmbedder()).snapshot() as snapshot:
         assert snapshot.info.documents == 2
         assert snapshot.info.chunks >= 2
 
