@@ -18,8 +18,8 @@ PAGE = Path(__file__).with_name("cli.md")
 INTRODUCTION = """# The command line
 
 `footnote COMMAND --help` says the same as this page. Data goes to stdout, progress and errors to stderr; `--json`
-prints one JSON document. `footnote --config FILE COMMAND` takes another configuration file, `footnote --install-completion`
-teaches the shell to complete commands and options.
+prints one JSON document. `footnote --config FILE COMMAND` takes another configuration file,
+`footnote --install-completion` teaches the shell to complete commands and options.
 
 | exit code | meaning |
 |---|---|
