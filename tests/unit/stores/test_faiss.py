@@ -213,7 +213,7 @@ def test_a_full_disk_loses_no_document(collections: FaissCollections, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 1)
-    monkeypatch.setattr(index_writer.segments, "save", full)
+    monkeypatch.setattr("retrieval.stores.faiss.segment.save", full)
     writer = collections.open("c", writable=True)
     with pytest.raises(StoreUnavailable, match="No space left on device; documents are safe"):
         writer.replace([replacement("a", ["pump"])])
