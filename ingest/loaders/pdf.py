@@ -21,7 +21,7 @@ from ingest.loaders.pdf_layout import Block, Line
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 MAX_OUTLINE = 5000
 """Bookmarks that are read; a damaged outline can be endless."""

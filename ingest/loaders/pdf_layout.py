@@ -236,10 +236,16 @@ def _run_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int, pitch: float,
             step = above.bottom - below.bottom
             if not (_same_height(above, below) and 0.3 * above.height < step < 1.25 * pitch * above.height):
                 break
-            if _heading_at(lines, j, known) or _table_at(lines, kinds, j):
+            if _heading_at(lines, j, known) or (_table_at(lines, kinds, j) and not _introduces(above, below)):
                 break
         j += 1
     return j - i
+
+
+def _introduces(above: Line, below: Line) -> bool:
+    """Whether a line before a table ends the sentence above it: "... were as follows (in" and "millions):"."""
+    open_above = not _SENTENCE_END.search(above.text)
+    return open_above and below.text.rstrip().endswith(":") and abs(below.left - above.left) < above.height
 
 
 def _paragraphs(run: Sequence[Line]) -> list[Block]:

@@ -61,6 +61,20 @@ def test_rows_of_a_table_stay_lines() -> None:
     assert shown(document)[-1] == ("table", "Net sales:\nProducts 60,584\nServices 21,213\nCosts:\nTotal 81,797")
 
 
+def test_a_sentence_that_introduces_a_table_is_whole() -> None:
+    """Its last line is short and stands right above the header, as the labels of a table do."""
+    lines = [
+        (50, 700, "The sales of all products, of services and of whatever else there was (in"),
+        (50, 688, "millions):"),
+        (300, 668, "July 1,"),
+        (300, 656, "2023"),
+    ]
+    for i, (label, value) in enumerate([("Products", "60,584"), ("Services", "21,213"), ("All", "81,797")]):
+        lines += [(50, 640 - 12 * i, label), (300, 640 - 12 * i, value)]
+    (first, text), *_ = shown(read(pdf([lines]), "a.pdf"))
+    assert (first, text.rpartition("(")[2]) == ("paragraph", "in millions):")
+
+
 def test_pages_are_exact_also_empty_ones() -> None:
     """Every offset names the page that the character stands on."""
     document = read(pdf([[], [(50, 700, "on two")], [], [(50, 700, "on four")], []]), "a.pdf")
