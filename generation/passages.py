@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from generation.sentences import spans
+from generation.sentences import Span, is_figures, spans
 from retrieval.analysis import Analyzer
 from retrieval.records import ScoredChunk
 
@@ -12,6 +12,8 @@ MAX_CONTEXT = 120
 """Characters of title and headings that a sentence is embedded with."""
 
 MAX_HEADING_WORDS = 12
+MAX_HEADER_WORDS = 40
+"""Of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: froze
     chunk, known = scored.chunk, context(scored)
     parts = spans(chunk.text)
     titles = {scored.document.title, *chunk.headings}
-    headings = [chunk.text[slice(*parts[i])] in titles or _is_heading(chunk.text, parts, i) for i in range(len(parts))]
+    headings = [
+        chunk.text[slice(*part)] in titles or _is_heading(chunk.text, parts, i) or _is_table_head(chunk.text, parts, i)
+        for i, part in enumerate(parts)
+    ]
     if all(headings):
         headings = [False] * len(parts)  # nothing but headings: then they are all there is to say
     terms = [frozenset(analyzer.terms(chunk.text[slice(*span)])) for span in parts]
@@ -91,7 +96,7 @@ _PARAGRAPH_BREAK = re.compile(r"\n[^\S\n]*\n")
 _NO_HEADING = re.compile(r"[.!?;,…。！？]$|: | \| |\t")
 
 
-def _is_heading(text: str, parts: Sequence[tuple[int, int]], i: int) -> bool:
+def _is_heading(text: str, parts: Sequence[Span], i: int) -> bool:
     """Whether part `i` is a short line without an end mark, alone between blank lines, with something below it."""
     start, end = parts[i]
     if i + 1 == len(parts) or _NO_HEADING.search(text, start, end) or len(text[start:end].split()) > MAX_HEADING_WORDS:
@@ -99,3 +104,20 @@ def _is_heading(text: str, parts: Sequence[tuple[int, int]], i: int) -> bool:
     above = text[parts[i - 1][1] : start] if i else "\n\n"
     below = text[end : parts[i + 1][0]]
     return bool(_PARAGRAPH_BREAK.search(above) and _PARAGRAPH_BREAK.search(below))
+
+
+def _is_table_head(text: str, parts: Sequence[Span], i: int) -> bool:
+    """Whether part `i` stands right above rows of figures: a line for each cell of a header, or a label among rows."""
+    words = 0
+    for (start, end), below in zip(parts[i:], parts[i + 1 :], strict=False):
+        words += len(text[start:end].split())
+        if (
+            words > MAX_HEADER_WORDS
+            or is_figures(text[start:end])
+            or _NO_HEADING.search(text, start, end)
+            or _PARAGRAPH_BREAK.search(text, end, below[0])
+        ):
+            return False
+        if is_figures(text[slice(*below)]):
+            return True
+    return False

@@ -23,7 +23,7 @@ def spans(text: str) -> list[Span]:
     """
     found: list[Span] = []
     for block_start, block_end in _blocks(text):
-        whole = _ROW.fullmatch(text, block_start, block_end)  # a row is read as one, whatever its cells hold
+        whole = _is_row(text[block_start:block_end])  # a row is read as one, whatever its cells hold
         parts = _trimmed(text, block_start, block_end) if whole else segments(text, block_start, block_end)
         for start, end in parts:
             found.extend(_cut_long(text, start, end))
@@ -60,6 +60,24 @@ def ends_sentence(text: str, match: re.Match[str], start: int, end: int) -> bool
     if mark != ".":
         return True
     return _stop_ends(_LAST_WORD.search(text, start, match.start("mark")), word, text, start, match.start("mark"))
+
+
+def is_figures(line: str) -> bool:
+    """Whether a line is a label with two or more figures after it: a row of a table whose cells are not marked.
+
+    Years alone are no figures: they stand in headers, and at the end of dates.
+    """
+    numbers: list[str] = []
+    for word in reversed(line.split()):
+        if not _CELL.fullmatch(word):
+            return len(numbers) >= 2 and not all(_YEAR.fullmatch(number) for number in numbers)
+        if any(character.isdigit() for character in word):
+            numbers.append(word)
+    return False
+
+
+_CELL = re.compile(r"[$€£¥]?[-+−]?\(?[-+−]?[$€£¥]?\d+(?:,\d{3})*(?:\.\d+)?\)?%?|[$€£¥%)—–-]|\)%")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 # Full stops, question and exclamation marks of Latin, Greek, CJK, Arabic, Urdu, Devanagari, Armenian and Ethiopic
@@ -156,7 +174,7 @@ def _parts(text: str, block: list[Span], line: Span) -> bool:
         return True
     if _LIST_ITEM.match(after) or _HEADING.match(before):
         return True
-    if any(pattern.fullmatch(part) for pattern in (_ROW, _RULE) for part in (before, after)):
+    if any(_is_row(part) or _RULE.fullmatch(part) for part in (before, after)):
         return True
     if len(before) > _WRAP_WIDTH:
         return True
@@ -165,6 +183,10 @@ def _parts(text: str, block: list[Span], line: Span) -> bool:
     first = after.lstrip()[:1]
     short = len(before) < 0.6 * width
     return short and not first.islower() and not _OPEN_END.search(before)
+
+
+def _is_row(block: str) -> bool:
+    return bool(_ROW.fullmatch(block)) or ("\n" not in block and is_figures(block))
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[Span]:

@@ -101,6 +101,14 @@ def test_headings_are_context_and_not_sentences() -> None:
     assert [item.previous is not None for item in found] == [False, True, False]
 
 
+def test_the_header_of_a_table_is_context_of_its_rows() -> None:
+    """Rows answer; the cells of the header, a line for each as PDFs have them, and labels among rows do not."""
+    table = "Three Months Ended\nJuly 1,\n2023\nSales $ 81,797 $ 82,959\nOther items\nTax 2,852 3,624"
+    found = passages([_scored(table)], ENGLISH, asked=frozenset())
+    assert [item.text for item in found] == ["Sales $ 81,797 $ 82,959", "Tax 2,852 3,624"]
+    assert "2023" in found[0].embedded
+
+
 def test_a_label_that_only_repeats_the_question_cannot_answer() -> None:
     """But a sentence may: "Does AMI support tags?" - "AMI supports tags."."""
     chunk = _scored("- Load balancer state\n- Load balancers have state.")

@@ -58,6 +58,14 @@ def test_breaks_where_a_reader_would(text: str, expected: list[str]) -> None:
         ("| a | b |\n|---|---|\n| c. D | d |", ["| a | b |", "|---|---|", "| c. D | d |"]),
         ("Fee | Due. Now\n| 3 | May. It", ["Fee | Due. Now", "| 3 | May. It"]),
         ("name\tvalue\nsize\t3", ["name\tvalue", "size\t3"]),
+        (
+            "iPad 5,791 7,224\nTax rate 12.5 % 15.7 %\nOther, net $ (10) (104)%",
+            ["iPad 5,791 7,224", "Tax rate 12.5 % 15.7 %", "Other, net $ (10) (104)%"],
+        ),
+        (
+            "It was so in the years 2022 2023\nand went on, see 12, 14\nand 15.",
+            ["It was so in the years 2022 2023\nand went on, see 12, 14\nand 15."],
+        ),
     ],
 )
 def test_lines_of_lists_tables_and_headings_stand_alone(text: str, expected: list[str] | None) -> None:
