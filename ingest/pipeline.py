@@ -93,15 +93,16 @@ def ingest(
     embedder: Embedder,
     settings: IngestSettings,
     metadata: Mapping[str, MetadataValue] | None = None,
+    exclude: Sequence[Path] = (),
     on_event: Callable[[Event], None] = _ignore,
 ) -> Report:
     """Bring the files among and below `arguments` into `store`, opened for writing.
 
-    `metadata` is given to every document. A file that cannot be read is recorded with its reason, its former version
-    stays, and the run goes on. Raises SourceNotFound before anything is done, and StoreError when writing fails.
+    `metadata` is given to every document; folders of `exclude` are left out, such as the store's own. A file that
+    cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound before anything is done, and StoreError when writing fails.
     """
     begin = time.perf_counter()
-    sources = list(discover(arguments))
+    sources = list(discover(arguments, exclude=exclude))
     run = _Run(store, embedder, on_event)
     run.report.files = len(sources)
     on_event(Discovered(len(sources), sum(source.size for source in sources)))

@@ -40,17 +40,18 @@ class Source:
     problem: str = ""
 
 
-def discover(arguments: Sequence[str | Path]) -> Iterator[Source]:
+def discover(arguments: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[Source]:
     """Yield the files among `arguments` and below the folders among them, each once.
 
     Below a folder, hidden names and `SKIPPED_FOLDERS` are left out, and links to folders are followed but no folder
-    is entered twice. Raises SourceNotFound, before anything is yielded, for an argument that does not exist.
+    is entered twice; those of `exclude` are not entered at all. Raises SourceNotFound, before anything is yielded, for
+    an argument that does not exist.
     """
     paths = [_absolute(argument) for argument in arguments]
     for argument, path in zip(arguments, paths, strict=True):
         if not os.path.lexists(path):
             raise SourceNotFound(f"no such file or folder: {str(argument)!r}; check the path and the spelling")
-    return _discover(paths)
+    return _discover(paths, exclude)
 
 
 def read(source: Source, *, max_bytes: int = 512 * 2**20) -> bytes:
@@ -94,9 +95,9 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - Path has no such "absolute"
 
 
-def _discover(paths: Sequence[Path]) -> Iterator[Source]:
+def _discover(paths: Sequence[Path], exclude: Sequence[Path]) -> Iterator[Source]:
     seen_uris: set[str] = set()
-    seen_folders: set[tuple[int, int]] = set()
+    seen_folders = {_key(path.stat()) for path in exclude if path.exists()}
     for path in paths:
         for source in _walk(path, seen_folders):
             if source.uri not in seen_uris:
@@ -116,7 +117,7 @@ def _walk(root: Path, seen_folders: set[tuple[int, int]]) -> Iterator[Source]:
         if not stat.S_ISDIR(info.st_mode):
             yield _source(path, info)
             continue
-        key = (info.st_dev, info.st_ino)
+        key = _key(info)
         if key in seen_folders:
             continue
         seen_folders.add(key)
@@ -126,6 +127,11 @@ def _walk(root: Path, seen_folders: set[tuple[int, int]]) -> Iterator[Source]:
             yield _source(path, problem=f"the folder cannot be listed: {_reason(exc)}")
             continue
         pending.extend(path / name for name in names if not _skipped(name))
+
+
+def _key(info: os.stat_result) -> tuple[int, int]:
+    """The same for one folder, whatever path led to it."""
+    return info.st_dev, info.st_ino
 
 
 def _skipped(name: str) -> bool:

@@ -141,7 +141,7 @@ def _read_answer(path: Path) -> object:
         return jsonlib.loads(text)
     except OSError as exc:
         raise InvalidRequest(f"{str(path)!r} cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidRequest(f"{str(path)!r} is not JSON: {exc}; give what `footnote ask --json` printed") from exc
 
 

@@ -1,7 +1,7 @@
 """`footnote status`, `footnote delete`."""
 
+import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ from footnote.commands.shared import (
     open_store,
     print_json,
 )
-from retrieval.errors import DocumentNotFound, InvalidRequest
+from retrieval.errors import DocumentNotFound, InvalidRequest, StoreError
 
 if TYPE_CHECKING:
     from retrieval.ports import Snapshot
@@ -41,18 +41,27 @@ def status(
 
     settings = configuration(context).settings.retrieval
     names = [collection] if collection else build_collections(settings).names()
-    found = []
+    found, broken = [], []
     for name in names:
-        with open_store(settings, name) as store, store.snapshot() as snapshot:
-            found.append(_status(snapshot))
+        try:
+            with open_store(settings, name) as store, store.snapshot() as snapshot:
+                found.append(_status(snapshot))
+        except StoreError as exc:  # the others are shown all the same
+            if collection:
+                raise
+            broken.append({"name": name, "error": str(exc)})
     if json:
-        print_json({"collections": found})
+        print_json({"collections": found, "broken": broken})
     elif failed:
         for entry in found:
             for line in entry["not_ingested"]:
                 typer.echo(f"{entry['name']}: {line['status']}: {line['error']} ({line['source_uri']})")
     else:
-        _print_table(found, where=str(settings.path))
+        _print_table(found, where=str(settings.path) if not names else "")
+    for entry in broken:
+        typer.echo(f"error: {entry['error']}", err=True)
+    if broken:
+        raise typer.Exit(1)
 
 
 def delete(
@@ -98,9 +107,10 @@ def delete(
 
 def _doc_id(name: str, snapshot: "Snapshot") -> str:
     """A document is named by its id, its source's URI, or the path of a file (which may be gone)."""
-    from ingest.sources import doc_id_for
+    from ingest.sources import doc_id_for, uri_for
 
-    for candidate in (name, doc_id_for(name), doc_id_for(Path(name).absolute().as_uri())):
+    text = os.fsencode(name).decode("utf-8", errors="replace")  # a path may hold any bytes, ids and URIs do not
+    for candidate in (text, doc_id_for(text), doc_id_for(uri_for(name))):
         try:
             return snapshot.document(candidate).doc_id
         except DocumentNotFound:
@@ -129,7 +139,7 @@ def _status(snapshot: "Snapshot") -> dict[str, Any]:
 def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
     from rich.table import Table
 
-    if not found:
+    if where:
         console(stderr=True).print(f"no collections in {where}; `footnote ingest SOURCE...` makes one")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

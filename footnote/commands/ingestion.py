@@ -1,5 +1,6 @@
 """`footnote ingest`."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from footnote.commands.shared import (
     open_store,
     print_json,
 )
-from retrieval.errors import CollectionNotFound, InvalidRequest
+from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
 
 if TYPE_CHECKING:
     from ingest.pipeline import Report
@@ -38,8 +39,8 @@ def ingest(
 ) -> None:
     """Bring files into a collection; those that have not changed are left alone.
 
-    The collection is made when it is not there. A file that cannot be read is recorded with its reason
-    (`footnote status --failed`), the others go on, and the exit code is 3.
+    The collection is made when it is not there; folders of Footnote's own data are left out. A file that cannot be
+    read is recorded with its reason (`footnote status --failed`), the others go on, and the exit code is 3.
 
     Examples:
 
@@ -59,7 +60,13 @@ def ingest(
         _check_model(store, embedder)
         with progress(quiet=json) as on_event:
             report = pipeline.ingest(
-                sources, store=store, embedder=embedder, settings=settings.ingest, metadata=given, on_event=on_event
+                sources,
+                store=store,
+                embedder=embedder,
+                settings=settings.ingest,
+                metadata=given,
+                exclude=(settings.retrieval.path, settings.retrieval.models_path, settings.evals.path),
+                on_event=on_event,
             )
     if json:
         print_json({"collection": collection, **asdict(report)})
@@ -92,7 +99,9 @@ def _make_if_missing(settings: "RetrievalSettings", name: str, embedder: "Embedd
     try:
         collections.open(name).close()
     except CollectionNotFound:
-        collections.create(name, embedder=embedder.info, language=settings.language)
+        # Another process may make it at the same moment; then it is there, which is all we want.
+        with suppress(CollectionExists):
+            collections.create(name, embedder=embedder.info, language=settings.language)
 
 
 def _check_model(store: object, embedder: "Embedder") -> None:
@@ -112,6 +121,10 @@ def _summarise(report: "Report", collection: str) -> None:
         more = len(report.failures) - _SHOWN_FAILURES
         terminal.print(f"... and {more} more: footnote status --failed -c {collection}", style="yellow", markup=False)
     typer.echo(
-        f"{report.files:,} files: {report.ingested:,} ingested, {report.unchanged:,} unchanged, "
-        f"{len(report.failures):,} not ingested; {report.chunks:,} chunks in {report.seconds:.1f} s"
+        f"{_count(report.files, 'file')}: {report.ingested:,} ingested, {report.unchanged:,} unchanged, "
+        f"{len(report.failures):,} not ingested; {_count(report.chunks, 'chunk')} in {report.seconds:.1f} s"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

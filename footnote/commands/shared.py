@@ -54,7 +54,7 @@ def parse_filter(text: str | None) -> "Filter | None":
         return None
     try:
         return filters.parse(json.loads(text))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidFilter(f"--filter is not valid JSON: {exc}; for example '{{\"year\": 2023}}'") from exc
 
 

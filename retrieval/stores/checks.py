@@ -50,16 +50,25 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
 def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
     values = value if isinstance(value, tuple | list) else (value,)
     for item in values:
-        fits = isinstance(item, str | bool) or (
+        fits = (_is_unicode(item) if isinstance(item, str) else isinstance(item, bool)) or (
             isinstance(item, int | float) and math.isfinite(item) and -(2**63) <= item < 2**63
         )
         if not fits:
             raise InvalidRequest(
                 f"document {doc_id!r}: metadata field {name!r} holds {item!r:.100}; "
-                "use text, finite numbers within 64 bits, booleans, or lists of them"
+                "use Unicode text, finite numbers within 64 bits, booleans, or lists of them"
             )
-    if not name or name.startswith("$"):
+    if not name or name.startswith("$") or not _is_unicode(name):
         raise InvalidRequest(f"document {doc_id!r}: {name!r} cannot be the name of a metadata field")
+
+
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates, which is how bytes that are no UTF-8 come in from a command line."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_chunks(replacement: Replacement) -> None:

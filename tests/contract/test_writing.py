@@ -152,6 +152,11 @@ def test_a_refused_batch_changes_nothing(store: VectorStore) -> None:
             "'x' holds",
         ),
         (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"x": "\udcff"})),
+            InvalidRequest,
+            "'x' holds",
+        ),
+        (
             lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, metadata={"$x": 1})),
             InvalidRequest,
             "cannot be the name",

@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, real files, the real model."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -166,15 +167,37 @@ def test_a_second_writer_is_told_who_writes(footnote: Footnote) -> None:
         (["search", "x", "-f", '{"yaer": 1}'], 1, "no document has the field 'yaer'"),
         (["verify", "missing.json"], 1, "'missing.json' cannot be read"),
         (["verify", "-"], 1, "is not JSON"),
+        (["search", "x", "-f", '{"$not":' * 2000], 1, "--filter is not valid JSON"),
+        (["delete", b"in\xff.txt"], 1, "no document 'in"),
+        (["ingest", EXAMPLES, "-c", "other", "-m", b"x=\xff"], 1, "metadata field 'x' holds"),
         (["delete"], 1, "name the documents to delete"),
         (["frobnicate"], 2, "No such command"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_clear_line(ferry: Footnote, arguments: list[str], code: int, message: str) -> None:
+def test_bad_input_is_one_clear_line(ferry: Footnote, arguments: list[str | bytes], code: int, message: str) -> None:
     """What, which value, what to do; no traceback."""
-    error = ferry(*arguments, code=code).stderr
+    error = ferry(*map(os.fsdecode, arguments), code=code).stderr
     assert message in " ".join(error.replace("│", " ").split())
     assert "Traceback" not in error
+
+
+def test_a_broken_collection_does_not_hide_the_others(footnote: Footnote) -> None:
+    """What can be shown is shown; the broken one is named, with what to do."""
+    (footnote.folder / "a.txt").write_text("The pump starts.")
+    for name in ("good", "half"):
+        footnote("ingest", "a.txt", "-c", name)
+    (footnote.folder / "data" / "half" / "catalog.db").unlink()
+    done = footnote("status", code=1)
+    assert "good" in done.stdout
+    assert "half/catalog.db is missing; restore it" in done.stderr
+    assert [entry["name"] for entry in footnote.json("status", code=1)["broken"]] == ["half"]
+
+
+def test_the_data_folder_is_not_ingested(footnote: Footnote) -> None:
+    """It may lie within the folder that is brought in, as it does by default."""
+    (footnote.folder / "a.txt").write_text("The pump starts.")
+    for _ in range(2):
+        assert footnote.json("ingest", ".")["files"] == 1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,7 +246,7 @@ def _take_lock(folder: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
-        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        holder = _holder(handle)
         os.close(handle)
         raise WriterBusy(
             f"collection {folder.name!r} is being written to by process {holder or 'unknown'}; "
@@ -254,3 +255,12 @@ def _take_lock(folder: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
     return handle
+
+
+def _holder(handle: int) -> str:
+    """The process id in a lock file; its holder may have taken the lock this moment and not have written it yet."""
+    for _ in range(10):
+        if holder := os.pread(handle, 32, 0).decode("ascii", "replace").strip():
+            return holder
+        time.sleep(0.01)
+    return ""

@@ -30,6 +30,16 @@ def test_hidden_and_technical_names_are_skipped_below_a_folder(tmp_path: Path) -
     assert names(tmp_path) == ["kept.md"]
 
 
+def test_excluded_folders_are_not_entered(tmp_path: Path) -> None:
+    """Nor by way of a link: the store's own files are no documents."""
+    for name in ("data/default/segment.json", "a.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    exclude = [tmp_path / "data", tmp_path / "absent"]
+    assert [source.name for source in discover([tmp_path], exclude=exclude)] == ["a.md"]
+
+
 def test_hidden_names_are_read_when_named(tmp_path: Path) -> None:
     """Whoever names a hidden file or folder wants it."""
     (tmp_path / ".notes").mkdir()
