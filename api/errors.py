@@ -105,7 +105,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def validation_problem(found: Sequence[Any]) -> Problem:
-    """The problem for what pydantic found; values are not echoed: they may be long, or secret."""
+    """The problem for what pydantic found; of values, numbers alone are echoed: others may be long, or secret."""
     listed = [_told(error) for error in found]
     detail = "; ".join(f"{error['at']}: {error['message']}" for error in listed[:3])
     more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
@@ -115,7 +115,9 @@ def validation_problem(found: Sequence[Any]) -> Problem:
 def _told(error: Any) -> Mapping[str, str]:
     if error.get("type") == "json_invalid":  # its place is a number, its reason is hidden in the context
         return {"at": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"}
-    return {"at": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}
+    given = error.get("input")
+    got = f", got {given!r:.40}" if isinstance(given, bool | int | float) else ""
+    return {"at": ".".join(str(part) for part in error["loc"]), "message": error["msg"] + got}
 
 
 async def _on_footnote_error(request: Request, exc: Exception) -> JSONResponse:

@@ -26,7 +26,7 @@ _EXAMPLES: dict[type[errors.FootnoteError], str] = {
     errors.ChatModelUnavailable: "",
 }
 _ALWAYS = (
-    validation_problem([{"loc": ("body", "k"), "msg": "Input should be less than or equal to 1000"}]),
+    validation_problem([{"loc": ("body", "k"), "msg": "Input should be less than or equal to 1000", "input": 5000}]),
     Problem("internal-error", 500, problem_of(Exception()).detail),
 )
 ANSWER_EVENT = {
