@@ -99,7 +99,8 @@ def ingest(
     """Bring the files among and below `arguments` into `store`, opened for writing.
 
     `metadata` is given to every document; folders of `exclude` are left out, such as the store's own. A file that
-    cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound before anything is done, and StoreError when writing fails.
+    cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound
+    before anything is done, and StoreError when writing fails.
     """
     begin = time.perf_counter()
     sources = list(discover(arguments, exclude=exclude))
