@@ -58,10 +58,13 @@ def context(scored: ScoredChunk) -> str:
 
 def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: frozenset[str]) -> Iterator[Passage]:
     chunk, known = scored.chunk, context(scored)
-    parts = spans(chunk.text)
+    parts = [_unmarked(chunk.text, span) for span in spans(chunk.text)]
     titles = {scored.document.title, *chunk.headings}
     headings = [
-        chunk.text[slice(*part)] in titles or _is_heading(chunk.text, parts, i) or _is_table_head(chunk.text, parts, i)
+        chunk.text[slice(*part)] in titles
+        or _QUESTION.search(chunk.text, *part) is not None
+        or _is_heading(chunk.text, parts, i)
+        or _is_table_head(chunk.text, parts, i)
         for i, part in enumerate(parts)
     ]
     if all(headings):
@@ -90,6 +93,18 @@ def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: froze
             near=known_terms.union(above_terms, *terms[max(0, i - 1) : i + 2]),
             previous=chunk.start + parts[i - 1][0] if joined else None,
         )
+
+
+_QUESTION = re.compile(r"[?？؟][\"'”’»)\]]*$")
+"""A question is no answer; it says what the sentences below it are about."""
+_MARK = re.compile(r"(?:[-*+•‣◦▪●–—]|\(?\d{1,2}[.)])\s+(?=[^\W\d_]\w*\s)(?!\w+ \d{4}\b)")
+"""Of an item of a list, but not the day of "3. Oktober 1990"."""
+
+
+def _unmarked(text: str, span: Span) -> Span:
+    """A sentence without the mark of the item that it begins: in an answer its number counts nothing."""
+    mark = _MARK.match(text, *span)
+    return (mark.end(), span[1]) if mark else span
 
 
 _PARAGRAPH_BREAK = re.compile(r"\n[^\S\n]*\n")

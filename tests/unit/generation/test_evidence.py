@@ -109,11 +109,36 @@ def test_the_header_of_a_table_is_context_of_its_rows() -> None:
     assert "2023" in found[0].embedded
 
 
+def test_a_question_is_context_of_what_follows_it() -> None:
+    """Lists of questions and answers: the question of the reader found again is no answer to it."""
+    found = passages([_scored("How much does it cost? It costs 12 EUR.")], ENGLISH, asked=frozenset())
+    assert [item.text for item in found] == ["It costs 12 EUR."]
+    assert "How much" in found[0].embedded
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ("2. Choose the name.", "Choose the name."),
+        ("(3) Choose the name.", "Choose the name."),
+        ("• Choose the name.", "Choose the name."),
+        ("3. Oktober 1990 war der Tag.", "3. Oktober 1990 war der Tag."),
+        ("12 monkeys came.", "12 monkeys came."),
+        ("- 5 apples fell.", "- 5 apples fell."),
+    ],
+)
+def test_a_mark_of_a_list_is_not_quoted(item: str, sentence: str) -> None:
+    """Item 2 of a list is the first sentence of an answer; its place in the text is still exact."""
+    chunk = _scored(item)
+    (found,) = passages([chunk], ENGLISH, asked=frozenset())
+    assert found.text == sentence == chunk.chunk.text[found.start - chunk.chunk.start : found.end - chunk.chunk.start]
+
+
 def test_a_label_that_only_repeats_the_question_cannot_answer() -> None:
     """But a sentence may: "Does AMI support tags?" - "AMI supports tags."."""
     chunk = _scored("- Load balancer state\n- Load balancers have state.")
     asked = read("Which state have load balancers?", ENGLISH).terms
-    assert [item.text for item in passages([chunk], ENGLISH, asked=asked)] == ["- Load balancers have state."]
+    assert [item.text for item in passages([chunk], ENGLISH, asked=asked)] == ["Load balancers have state."]
 
 
 def test_the_title_in_the_text_is_no_sentence() -> None:
