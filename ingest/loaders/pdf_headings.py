@@ -23,7 +23,8 @@ MAX_SHARE = 0.4
 
 MAX_LEVEL = 6
 
-_NO_HEADING = re.compile(r"^\W|[.,;:]$")
+_NO_HEADING = re.compile(r"^\W|[.,;:]$|[☐☑☒]")
+"""A box to tick stands in forms, whose labels are bold."""
 
 _Style = tuple[float, bool]
 
