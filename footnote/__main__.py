@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from typing import NoReturn
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -24,12 +25,20 @@ def main() -> None:
         print(f"error: {exc}", file=sys.stderr)
         raise SystemExit(EXIT_ERROR) from None
     except KeyboardInterrupt:
-        print("stopped; what was reported as done is kept, run the same command to go on", file=sys.stderr)
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        _interrupted()
+    except SystemExit as exc:
+        if exc.code == EXIT_INTERRUPTED:  # typer makes this of a KeyboardInterrupt, and says nothing
+            _interrupted()
+        raise
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_ERROR) from None
+
+
+def _interrupted() -> NoReturn:
+    print("stopped; what was reported as done is kept, run the same command to go on", file=sys.stderr)
+    raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from retrieval.errors import DocumentNotFound, InvalidRequest, StoreError
 
 if TYPE_CHECKING:
     from retrieval.ports import Snapshot
+    from retrieval.settings import RetrievalSettings
 
 
 def status(
@@ -41,22 +42,14 @@ def status(
 
     settings = configuration(context).settings.retrieval
     names = [collection] if collection else build_collections(settings).names()
-    found, broken = [], []
-    for name in names:
-        try:
-            with open_store(settings, name) as store, store.snapshot() as snapshot:
-                found.append(_status(snapshot))
-        except StoreError as exc:  # the others are shown all the same
-            if collection:
-                raise
-            broken.append({"name": name, "error": str(exc)})
+    found, broken = _look_into(names, settings)
     if json:
         print_json({"collections": found, "broken": broken})
     elif failed:
         for entry in found:
             for line in entry["not_ingested"]:
                 typer.echo(f"{entry['name']}: {line['status']}: {line['error']} ({line['source_uri']})")
-    else:
+    elif found or not names:
         _print_table(found, where=str(settings.path) if not names else "")
     for entry in broken:
         typer.echo(f"error: {entry['error']}", err=True)
@@ -103,6 +96,18 @@ def delete(
         print_json({"collection": collection, "everything": everything, "deleted": gone})
     else:
         typer.echo(f"deleted {', '.join(gone)}")
+
+
+def _look_into(names: list[str], settings: "RetrievalSettings") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What each collection holds; those that cannot be opened apart, with the reason: they hide no other."""
+    found, broken = [], []
+    for name in names:
+        try:
+            with open_store(settings, name) as store, store.snapshot() as snapshot:
+                found.append(_status(snapshot))
+        except StoreError as exc:
+            broken.append({"name": name, "error": str(exc)})
+    return found, broken
 
 
 def _doc_id(name: str, snapshot: "Snapshot") -> str:

@@ -3,6 +3,10 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,6 +151,22 @@ def test_a_second_writer_is_told_who_writes(footnote: Footnote) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         error = footnote("ingest", "a.txt", code=1).stderr
     assert re.search(r"'default' is being written to by process \d+; wait", error)
+
+
+def test_an_interrupted_run_says_how_to_go_on(footnote: Footnote) -> None:
+    """Ctrl-C is no error: one line, exit code 130, and the same command finishes the work."""
+    for i in range(150):
+        (footnote.folder / f"{i}.txt").write_text("\n\n".join(f"Pump {n} of {i} starts at noon." for n in range(90)))
+    command = [sys.executable, "-m", "footnote", "ingest", "."]
+    process = subprocess.Popen(command, cwd=footnote.folder, env=footnote.env, stderr=subprocess.PIPE, text=True)
+    while not list((footnote.folder / "data").glob("default/writer.lock")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == "stopped; what was reported as done is kept, run the same command to go on\n"
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,10 @@ class FaissCollections:
         self.root = root
 
     def names(self) -> list[str]:
-        if not self.root.is_dir():
-            return []
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        with _reachable(self.root):
+            if not self.root.is_dir():
+                return []
+            return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
     def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
         folder = self.root / check_name(name)
@@ -79,10 +80,11 @@ class FaissCollections:
 
     def open(self, name: str, *, writable: bool = False) -> "FaissStore":
         folder = self.root / check_name(name)
-        if not folder.is_dir():
-            known = ", ".join(self.names()) or "none"
-            raise CollectionNotFound(f"no collection {name!r} in {self.root}; there are: {known}")
-        return FaissStore(folder, writable=writable)
+        with _reachable(folder):
+            if not folder.is_dir():
+                known = ", ".join(self.names()) or "none"
+                raise CollectionNotFound(f"no collection {name!r} in {self.root}; there are: {known}")
+            return FaissStore(folder, writable=writable)
 
     def drop(self, name: str) -> None:
         self.open(name, writable=True).close()
@@ -114,7 +116,8 @@ class FaissStore:
 
     @contextmanager
     def snapshot(self) -> Iterator["FaissSnapshot"]:
-        self._check_still_there()
+        with _reachable(self.folder):
+            self._check_still_there()
         try:
             catalog = self._idle.pop()  # one look, not two: another thread may take the last one in between
         except IndexError:
@@ -126,6 +129,8 @@ class FaissStore:
                         state = self._index.state(catalog, rebuild_missing=attempt >= _READ_AGAIN)
                     except FileNotFoundError:
                         continue  # merged away between our two looks
+                    except PermissionError as exc:
+                        raise _unreachable(exc, self.folder) from exc
                     if state:
                         yield FaissSnapshot(catalog, state, self._embedder)
                         break
@@ -239,6 +244,20 @@ class FaissSnapshot:
         chunk_ids = self._catalog.chunk_ids(keys.tolist())
         hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
+
+
+@contextmanager
+def _reachable(folder: Path) -> Iterator[None]:
+    """Turn what the file system refuses into our error."""
+    try:
+        yield
+    except OSError as exc:
+        raise _unreachable(exc, folder) from exc
+
+
+def _unreachable(exc: OSError, folder: Path) -> StoreUnavailable:
+    where = exc.filename or folder
+    return StoreUnavailable(f"{where} cannot be used: {exc.strerror}; check the disk and its permissions")
 
 
 def _take_lock(folder: Path) -> int:

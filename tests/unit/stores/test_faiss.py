@@ -222,3 +222,16 @@ def test_a_full_disk_loses_no_document(collections: FaissCollections, monkeypatc
     monkeypatch.undo()
     collections.open("c", writable=True).close()
     assert len(segments(collections)) == 1
+
+
+def test_a_folder_without_permission_is_named(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system's refusal is an error of ours, whoever asks: not a traceback, not an empty list."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(StoreUnavailable, match=r"data.*Permission denied; check the disk"):
+        collections.names()
+    with pytest.raises(StoreUnavailable, match=r"data/c.*Permission denied; check the disk"):
+        collections.open("c")
