@@ -11,6 +11,9 @@ from retrieval.records import ScoredChunk
 MAX_CONTEXT = 120
 """Characters of title and headings that a sentence is embedded with."""
 
+MAX_ABOVE = 400
+"""Characters of the headings within the chunk, a table's header among them, that a sentence is embedded with."""
+
 MAX_HEADING_WORDS = 12
 MAX_HEADER_WORDS = 40
 """Of a table."""
@@ -62,25 +65,22 @@ def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: froze
     titles = {scored.document.title, *chunk.headings}
     headings = [
         chunk.text[slice(*part)] in titles
-        or _QUESTION.search(chunk.text, *part) is not None
-        or _is_heading(chunk.text, parts, i)
-        or _is_table_head(chunk.text, parts, i)
+        or any(test(chunk.text, parts, i) for test in (_is_heading, _is_table_head, _introduces))
         for i, part in enumerate(parts)
     ]
     if all(headings):
         headings = [False] * len(parts)  # nothing but headings: then they are all there is to say
     terms = [frozenset(analyzer.terms(chunk.text[slice(*span)])) for span in parts]
     known_terms = frozenset(analyzer.terms(known))
-    heading: int | None = None
+    above = range(0)  # headings, one below the other
     for i, (start, end) in enumerate(parts):
         if headings[i]:
-            heading = i
+            above = range(above.start, i + 1) if above.stop == i else range(i, i + 1)
             continue
         if not terms[i] or (terms[i] <= asked and chunk.text[end - 1].isalnum()):
             continue  # a label that only repeats words of the question: it cannot answer
-        above = "" if heading is None else chunk.text[slice(*parts[heading])]
-        above_terms = frozenset[str]() if heading is None else terms[heading]
         text = chunk.text[start:end]
+        known_above = frozenset[str]().union(*(terms[j] for j in above))
         joined = i > 0 and not headings[i - 1] and "\n" not in chunk.text[parts[i - 1][1] : start]
         yield Passage(
             source=number,
@@ -88,15 +88,14 @@ def _of_chunk(number: int, scored: ScoredChunk, analyzer: Analyzer, asked: froze
             start=chunk.start + start,
             end=chunk.start + end,
             text=text,
-            embedded="\n".join(part for part in (known, above, text) if part),
-            terms=terms[i],
-            near=known_terms.union(above_terms, *terms[max(0, i - 1) : i + 2]),
+            embedded="\n".join(part for part in (known, _joined(chunk.text, parts, above), text) if part),
+            # A figure says what its header says; a sentence says what it says.
+            terms=terms[i] | known_above if is_figures(text) else terms[i],
+            near=known_terms.union(known_above, *terms[max(0, i - 1) : i + 2]),
             previous=chunk.start + parts[i - 1][0] if joined else None,
         )
 
 
-_QUESTION = re.compile(r"[?？؟][\"'”’»)\]]*$")
-"""A question is no answer; it says what the sentences below it are about."""
 _MARK = re.compile(r"(?:[-*+•‣◦▪●–—]|\(?\d{1,2}[.)])\s+(?=[^\W\d_]\w*\s)(?!\w+ \d{4}\b)")
 """Of an item of a list, but not the day of "3. Oktober 1990"."""
 
@@ -119,6 +118,18 @@ def _is_heading(text: str, parts: Sequence[Span], i: int) -> bool:
     above = text[parts[i - 1][1] : start] if i else "\n\n"
     below = text[end : parts[i + 1][0]]
     return bool(_PARAGRAPH_BREAK.search(above) and _PARAGRAPH_BREAK.search(below))
+
+
+_LEAD_IN = re.compile(r"(?:[?？؟][\"'”’»)\]]*|[:：])$")
+
+
+def _introduces(text: str, parts: Sequence[Span], i: int) -> bool:
+    """Whether part `i` is a question or ends with a colon: no answer, it says what the sentences below are about."""
+    return _LEAD_IN.search(text, *parts[i]) is not None and (i + 1 < len(parts) or text[parts[i][1] - 1] not in ":：")
+
+
+def _joined(text: str, parts: Sequence[Span], above: range) -> str:
+    return "\n".join(text[slice(*parts[j])] for j in above)[:MAX_ABOVE]
 
 
 def _is_table_head(text: str, parts: Sequence[Span], i: int) -> bool:

@@ -103,10 +103,16 @@ def test_headings_are_context_and_not_sentences() -> None:
 
 def test_the_header_of_a_table_is_context_of_its_rows() -> None:
     """Rows answer; the cells of the header, a line for each as PDFs have them, and labels among rows do not."""
-    table = "Three Months Ended\nJuly 1,\n2023\nSales $ 81,797 $ 82,959\nOther items\nTax 2,852 3,624"
+    table = (
+        "Sales and taxes were (in millions):\n\n"
+        "Three Months Ended\nJuly 1,\n2023\nSales $ 81,797 $ 82,959\nOther items\nTax 2,852 3,624"
+    )
     found = passages([_scored(table)], ENGLISH, asked=frozenset())
     assert [item.text for item in found] == ["Sales $ 81,797 $ 82,959", "Tax 2,852 3,624"]
+    assert "in millions" in found[0].embedded
     assert "2023" in found[0].embedded
+    assert "Other items" in found[1].embedded
+    assert "juli" in found[0].terms  # a figure says what its header says
 
 
 def test_a_question_is_context_of_what_follows_it() -> None:
