@@ -87,10 +87,16 @@ class FaissCollections:
             return FaissStore(folder, writable=writable)
 
     def drop(self, name: str) -> None:
-        self.open(name, writable=True).close()
-        gone = self.root / f".dropped-{name}-{secrets.token_hex(4)}"
-        (self.root / name).rename(gone)
-        shutil.rmtree(gone)
+        self.open(name).close()  # raises when it is not there, or of a newer version
+        with _reachable(self.root):
+            # Held until the name is gone: a writer that began in between would write into nowhere.
+            lock = _take_lock(self.root / name)
+            try:
+                (self.root / name).rename(self.root / f".dropped-{name}-{secrets.token_hex(4)}")
+            finally:
+                os.close(lock)
+            for gone in self.root.glob(".dropped-*"):  # what an earlier drop had no time for goes as well
+                shutil.rmtree(gone, ignore_errors=True)
 
 
 class FaissStore:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreTooNew, StoreUnavailable
+from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreTooNew, StoreUnavailable, WriterBusy
 from retrieval.ports import VectorStore
 from retrieval.stores.faiss import FaissCollections, index_writer
 from tests.corpus import replacement
@@ -235,3 +235,20 @@ def test_a_folder_without_permission_is_named(collections: FaissCollections, mon
         collections.names()
     with pytest.raises(StoreUnavailable, match=r"data/c.*Permission denied; check the disk"):
         collections.open("c")
+
+
+def test_a_drop_leaves_nothing_and_takes_up_what_an_earlier_one_left(collections: FaissCollections) -> None:
+    """A drop that was cut off after the collection had lost its name costs no disk for ever."""
+    (collections.root / ".dropped-old-1234" / "segments").mkdir(parents=True)
+    collections.drop("c")
+    assert list(collections.root.iterdir()) == []
+
+
+def test_a_collection_that_is_written_to_is_not_dropped(collections: FaissCollections) -> None:
+    """What a writer has acknowledged does not go while it writes."""
+    writer = collections.open("c", writable=True)
+    with pytest.raises(WriterBusy, match="'c' is being written to"):
+        collections.drop("c")
+    writer.replace([replacement("a", ["pump"])])
+    writer.close()
+    assert found(collections.open("c")) == (["a"], ["a"])
