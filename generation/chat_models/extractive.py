@@ -60,7 +60,8 @@ def compose(candidates: Sequence[Candidate], *, max_sentences: int) -> list[Cand
 
 
 _POINTER = re.compile(
-    r"\W*(?:for (?:more|further|additional) (?:information|details)|(?:please )?(?:see|refer to)\b|learn more\b)",
+    r"\W*(?:for (?:more|further|additional) (?:information|details)|(?:please )?(?:see|refer to)\b|learn more\b"
+    r"|for (?:an?|the) [^,.;]{1,120}, (?:please )?(?:see|refer to)\b)",
     re.IGNORECASE,
 )
 """A sentence that sends the reader elsewhere adds nothing to an answer."""

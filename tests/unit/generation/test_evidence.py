@@ -228,9 +228,12 @@ def test_stops_when_the_next_sentence_adds_nothing() -> None:
     assert compose([best, same, weak], max_sentences=3) == [best]
 
 
-def test_a_pointer_elsewhere_adds_nothing() -> None:
+@pytest.mark.parametrize(
+    "text", ["For more information, see the price list.", "For a discussion of the fees, please refer to “Fees” below."]
+)
+def test_a_pointer_elsewhere_adds_nothing(text: str) -> None:
     """But when there is nothing better, it is the answer."""
-    pointer = _candidate("For more information, see the price list.", 0.8, start=60)
+    pointer = _candidate(text, 0.8, start=60)
     best = _candidate("The annual fee is twelve euros.", 0.9)
     assert compose([best, pointer], max_sentences=3) == [best]
     assert compose([pointer], max_sentences=3) == [pointer]
