@@ -30,7 +30,12 @@ class Settings(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", case_sensitive=False
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        case_sensitive=False,
+        env_ignore_empty=True,  # an empty path would be the working directory
     )
 
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -75,7 +80,7 @@ class Configuration:
 
     def effective(self) -> Iterator[Effective]:
         """Every setting, in the order of the packages."""
-        variables = {name.upper(): name for name in os.environ}
+        variables = {name.upper(): name for name, value in os.environ.items() if value}
         for package in Settings.model_fields:
             values: BaseModel = getattr(self.settings, package)
             for name, field in type(values).model_fields.items():
@@ -132,7 +137,7 @@ def _problems(error: ValidationError, path: Path | None, from_file: dict[str, An
         package, _, setting = name.partition(".")
         variable = f"{ENV_PREFIX}{package}__{setting}".upper()
         table = from_file.get(package)
-        in_file = setting in table if isinstance(table, dict) else package in from_file
+        in_file = package in from_file and (not setting or not isinstance(table, dict) or setting in table)
         origin = variable if variable in {known.upper() for known in os.environ} or not in_file else f"{path}"
         if problem["type"] == "extra_forbidden":
             fields = Settings.model_fields

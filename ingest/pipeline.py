@@ -19,9 +19,9 @@ from ingest.sources import discover
 from retrieval.ports import Embedder, Replacement, Vectors, VectorStore
 from retrieval.records import Document, MetadataValue, SourceRecord
 
-_AHEAD = 32
+_AHEAD = 64
 """Documents that may be loaded and cut while the embedder is busy with earlier ones."""
-BATCH_CHUNKS = 512
+BATCH_CHUNKS = 256
 """Chunks embedded and committed together, of as many documents as it takes: sorting by length saves padding only when
 there is something to sort, and a commit waits for the disk."""
 EMBED_SLICE = 256

@@ -1,6 +1,6 @@
 """Every test here runs against every store; `oracle` is the memory store that defines what is right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
 
 STORES = ["memory", "faiss"]
-OpenStore = Callable[..., VectorStore]
 
 
 @pytest.fixture(params=STORES)

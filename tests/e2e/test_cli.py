@@ -238,6 +238,20 @@ def test_bad_settings_are_named(footnote: Footnote, variable: str, value: str, m
     assert message.replace("'retrieval.candidates'", "retrieval.candidates") in error
 
 
+def test_an_unknown_table_is_named_with_its_file(footnote: Footnote) -> None:
+    """And the message lists the tables that there are."""
+    (footnote.folder / "footnote.toml").write_text("[retreival]\nfusion = 'rrf'\n")
+    error = footnote("status", code=1).stderr
+    assert "footnote.toml: 'retreival' is not a setting; known here: retrieval, ingest" in error
+
+
+def test_an_empty_variable_is_no_setting(footnote: Footnote) -> None:
+    """`FOOTNOTE_RETRIEVAL__PATH=` must not make the working directory the store."""
+    footnote.env["FOOTNOTE_RETRIEVAL__PATH"] = ""
+    (shown,) = [s for s in footnote.json("config", "show")["settings"] if s["name"] == "retrieval.path"]
+    assert (shown["value"], shown["origin"]) == ("footnote-data", "default")
+
+
 def test_config_show_tells_where_values_come_from(footnote: Footnote) -> None:
     """Environment over file over default; secrets masked."""
     (footnote.folder / "footnote.toml").write_text(
