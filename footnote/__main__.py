@@ -34,6 +34,8 @@ def main() -> None:
         # The reader of our output has gone (`| head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_ERROR) from None
+    finally:
+        gc.freeze()  # at its end Python would look through everything once more: a tenth of a second
 
 
 def _interrupted() -> NoReturn:
