@@ -20,7 +20,7 @@ from retrieval.errors import CollectionExists, CollectionNotFound, InvalidReques
 
 if TYPE_CHECKING:
     from ingest.pipeline import Report
-    from retrieval.ports import Embedder
+    from retrieval.ports import Embedder, VectorStore
     from retrieval.records import MetadataValue
     from retrieval.settings import RetrievalSettings
 
@@ -104,12 +104,10 @@ def _make_if_missing(settings: "RetrievalSettings", name: str, embedder: "Embedd
             collections.create(name, embedder=embedder.info, language=settings.language)
 
 
-def _check_model(store: object, embedder: "Embedder") -> None:
-    from retrieval.ports import VectorStore
+def _check_model(store: "VectorStore", embedder: "Embedder") -> None:
     from retrieval.retriever import check_embedder
 
-    typed: VectorStore = store  # type: ignore[assignment]
-    with typed.snapshot() as snapshot:
+    with store.snapshot() as snapshot:
         check_embedder(snapshot.info, embedder)
 
 
