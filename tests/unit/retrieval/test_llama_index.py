@@ -11,7 +11,8 @@ from retrieval.settings import RetrievalSettings
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
-llama_index = pytest.importorskip("retrieval.llama_index", reason="needs the extra llama-index")
+pytest.importorskip("llama_index.core")
+llama_index = pytest.importorskip("retrieval.llama_index")
 
 
 @pytest.fixture
