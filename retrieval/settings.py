@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RetrievalSettings(BaseModel):
-    """The `[retrieval]` table of footnote.toml. Every default has its reason and its number in docs/ranking.md."""
+    """The `[retrieval]` table of footnote.toml. docs/ranking.md has what was measured of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

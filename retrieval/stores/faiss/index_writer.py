@@ -21,7 +21,7 @@ from retrieval.stores.faiss.segment import Mask, Segment, SegmentInvalid
 _log = logging.getLogger(__name__)
 
 FLUSH_CHUNKS = 4096
-"""Chunks that may wait for their segment; a reader indexes them in memory meanwhile, half a second at most."""
+"""Chunks that may wait for their segment; a reader indexes them in memory, in about two thirds of a second."""
 MERGE_FACTOR = 4
 """So many segments of about the same size become one; a search looks into log(n) segments."""
 MAX_DEAD = 0.25
