@@ -11,12 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from ingest.atoms import Atom, atoms
-from ingest.settings import ChunkingSettings
 from retrieval.errors import ConfigError
 from retrieval.ports import Tokenizer
-from retrieval.records import Chunk, Document, chunk_id
-
-VERSION = 1
+from retrieval.records import Chunk, Chunking, Document, chunk_id
 
 SPECIAL_TOKENS = 2
 """What the model adds around a text, e.g. [CLS] and [SEP]."""
@@ -38,7 +35,7 @@ LOOKBACK = 64
 """Atoms that a chunk is made of at most."""
 
 
-def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: ChunkingSettings) -> list[Chunk]:
+def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: Chunking) -> list[Chunk]:
     """The chunks of `document`, in reading order.
 
     `window` is the number of tokens that the embedder reads, special tokens included: context and text of each chunk
@@ -77,12 +74,6 @@ def split(document: Document, *, tokenizer: Tokenizer, window: int, settings: Ch
                 )
             )
     return chunks
-
-
-def fingerprint(settings: ChunkingSettings, window: int) -> str:
-    """Names everything that the chunks depend on but the document and the tokenizer; for the ledger."""
-    sizes = (settings.chunk_tokens, settings.context_tokens, settings.overlap_tokens, window)
-    return f"chunking/{VERSION}:" + ".".join(map(str, sizes))
 
 
 def _pack(pieces: Sequence[Atom], document: Document, limit: int) -> list[tuple[int, int]]:

@@ -1,17 +1,12 @@
 """Settings of ingestion: which files are read, and how documents are cut into chunks."""
 
-from dataclasses import dataclass
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval.records import Chunking
 
-@dataclass(frozen=True, slots=True)
-class ChunkingSettings:
-    """How `ingest.chunking.split` cuts; sizes are in tokens of the embedder."""
 
-    chunk_tokens: int = 200
-    context_tokens: int = 32
-    overlap_tokens: int = 0
+ALGORITHM = 1
+"""Version of `ingest.chunking.split`; grows when it cuts the same document differently."""
 
 
 class IngestSettings(BaseModel):
@@ -32,6 +27,6 @@ class IngestSettings(BaseModel):
     overlap_tokens: int = Field(0, ge=0, le=4096, description="Tokens that a chunk repeats from the one before.")
 
     @property
-    def chunking(self) -> ChunkingSettings:
-        """The part that the chunker needs."""
-        return ChunkingSettings(self.chunk_tokens, self.context_tokens, self.overlap_tokens)
+    def chunking(self) -> Chunking:
+        """How new collections and editions are cut; those that are there keep their own."""
+        return Chunking(self.chunk_tokens, self.context_tokens, self.overlap_tokens, ALGORITHM)

@@ -6,11 +6,21 @@ from retrieval.settings import RetrievalSettings
 
 
 def build_collections(settings: RetrievalSettings) -> Collections:
-    """Where collections live."""
+    """Where collections live. Raises ConfigError, MissingExtra, StoreUnavailable."""
     if settings.store == "memory":
         from retrieval.stores.memory import MemoryCollections
 
         return MemoryCollections()
+    if settings.store == "pgvector":
+        from retrieval.stores.pgvector import PgvectorCollections
+
+        return PgvectorCollections(
+            settings.postgres_url.get_secret_value(),
+            password_file=settings.postgres_password_file,
+            schema=settings.postgres_schema,
+            connections=settings.postgres_connections,
+            timeout=settings.postgres_timeout,
+        )
     from retrieval.stores.faiss import FaissCollections
 
     return FaissCollections(settings.path)

@@ -10,11 +10,15 @@ FootnoteError
 ├── NotFound
 │   ├── CollectionNotFound
 │   ├── DocumentNotFound
+│   ├── EditionNotFound
 │   └── SourceNotFound      a file or folder to ingest
 ├── Conflict                the request is fine, the present state forbids it
 │   ├── CollectionExists
-│   ├── EmbedderMismatch    the collection was embedded with another model
-│   └── WriterBusy          another process is writing to the collection
+│   ├── EmbedderMismatch    the collection was embedded with a model that is not to be had
+│   ├── EditionChanged      another edition of the collection is live by now
+│   ├── EditionIncomplete   an edition lacks documents that the live one has
+│   ├── EditionLive         the live edition cannot be dropped
+│   └── WriterBusy          another process keeps the collection to itself, or this one may only read
 ├── StoreError
 │   ├── StoreUnavailable    cannot be reached now; try again
 │   ├── StoreCorrupt        files are missing or do not hold what they should
@@ -71,6 +75,10 @@ class DocumentNotFound(NotFound):
     """No document of that id (and version) in the collection."""
 
 
+class EditionNotFound(NotFound):
+    """The collection has no edition of that number."""
+
+
 class SourceNotFound(NotFound):
     """No file or folder at the path given."""
 
@@ -84,11 +92,23 @@ class CollectionExists(Conflict):
 
 
 class EmbedderMismatch(Conflict):
-    """The collection was embedded with another model than the one configured."""
+    """The collection was embedded with a model that is not to be had here."""
+
+
+class EditionChanged(Conflict):
+    """Another edition of the collection is live by now."""
+
+
+class EditionIncomplete(Conflict):
+    """An edition lacks documents that the live one has."""
+
+
+class EditionLive(Conflict):
+    """The live edition cannot be dropped."""
 
 
 class WriterBusy(Conflict):
-    """Another process is writing to the collection."""
+    """Another process keeps the collection to itself, or this handle may only read."""
 
 
 class StoreError(FootnoteError):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retrieval.filters import Filter
 from retrieval.records import (
     Chunk,
+    Chunking,
     CollectionInfo,
     Document,
     DocumentInfo,
@@ -24,6 +25,8 @@ from retrieval.records import (
 
 Vectors = NDArray[np.float32]
 """Shape (n, dimension), or (dimension,) for one; L2-normalised, so an inner product is a cosine."""
+
+DEFAULT_CHUNKING = Chunking()
 
 
 class Tokenizer(Protocol):
@@ -52,6 +55,14 @@ class Embedder(Protocol):
         ...
 
 
+class Embedders(Protocol):
+    """The embedders that can be opened here. Editions of collections differ in theirs."""
+
+    def of(self, info: EmbedderInfo) -> Embedder:
+        """The embedder that `info` describes, opened once. Raises EmbedderMismatch when it is not to be had."""
+        ...
+
+
 class Reranker(Protocol):
     """Second stage: scores a query against a handful of chunks."""
 
@@ -73,7 +84,7 @@ class Replacement:
 
 
 class Snapshot(Protocol):
-    """One consistent view of a collection: what is committed later does not show in it.
+    """One consistent view of a collection through one edition: what is committed later does not show in it.
 
     Searches return the k best of what the filter lets through, best first, ties by chunk_id ascending. Scores are
     rounded to 6 decimals, so that stores which add up in another order still agree.
@@ -105,8 +116,20 @@ class Snapshot(Protocol):
         """The live version, with its text. Raises DocumentNotFound."""
         ...
 
-    def documents(self, *, filter: Filter | None = None, after: str = "", limit: int = 100) -> list[DocumentInfo]:
-        """By doc_id ascending, those greater than `after`: pass the last doc_id of a page to get the next."""
+    def documents(
+        self, *, filter: Filter | None = None, after: str = "", limit: int = 100, unindexed: bool = False
+    ) -> list[DocumentInfo]:
+        """By doc_id ascending, those greater than `after`: pass the last doc_id of a page to get the next.
+
+        With `unindexed`, only documents that this edition has not indexed as they stand now.
+        """
+        ...
+
+    def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
+        """What `replace` would take to make these documents again: chunks and vectors of this edition, ledger lines.
+
+        In the order given; ids that are not there are left out.
+        """
         ...
 
     def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
@@ -115,26 +138,65 @@ class Snapshot(Protocol):
 
 
 class VectorStore(Protocol):
-    """One collection, opened. Every write is atomic and durable when the call returns."""
+    """One collection, opened. Every write is atomic and durable when the call returns.
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """A view of what is committed now, by any process. Cheap; open one per query."""
+    Any number of processes may write; their commits follow one another. Writing needs a handle opened `writable`
+    (else WriterBusy), and raises WriterBusy when another process keeps its turn for too long.
+    """
+
+    def snapshot(self, *, edition: int | None = None) -> AbstractContextManager[Snapshot]:
+        """A view of what is committed now, by any process, through the live edition or through `edition`.
+
+        Cheap; open one per query. Raises EditionNotFound, CollectionNotFound when it was dropped since.
+        """
         ...
 
-    def replace(self, replacements: Sequence[Replacement]) -> None:
-        """Put each document in the place of its former version, all in one commit."""
+    def replace(self, replacements: Sequence[Replacement], *, edition: int | None = None) -> None:
+        """Put each document in the place of its former version, all in one commit.
+
+        Chunks and vectors are those of the live edition; all other editions have the document unindexed until `index`
+        is called. Say for which `edition` they were made: when another one is live by now, this raises EditionChanged
+        and nothing is written.
+        """
+        ...
+
+    def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
+        """Give documents of the collection their chunks in an edition that is not live, in one commit.
+
+        Those that were deleted or replaced since (another version or title) are passed over; returns how many were
+        not. Documents, ledger and the live edition stay as they are. Raises EditionNotFound; EditionChanged when
+        `edition` is live.
+        """
         ...
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        """Remove documents, their chunks and their ledger lines in one commit; returns the ids that were there."""
+        """Remove documents, their chunks in all editions and their ledger lines in one commit.
+
+        Returns the ids that were there, sorted.
+        """
         ...
 
     def record(self, sources: Sequence[SourceRecord]) -> None:
         """Write ledger lines for sources that gave no new document (a failure does not touch the old version)."""
         ...
 
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+        """Begin an edition, in which nothing is indexed yet; returns its number."""
+        ...
+
+    def switch(self, edition: int) -> None:
+        """Make `edition` the live one: each snapshot sees the former or this one, never both.
+
+        Raises EditionNotFound; EditionIncomplete when a document is not indexed in it.
+        """
+        ...
+
+    def drop_edition(self, edition: int) -> None:
+        """Remove an edition with its chunks. Raises EditionNotFound; EditionLive for the live one."""
+        ...
+
     def close(self) -> None:
-        """Release files and locks. Nothing acknowledged depends on it."""
+        """Release files and connections. Nothing acknowledged depends on it."""
         ...
 
 
@@ -145,14 +207,20 @@ class Collections(Protocol):
         """Sorted."""
         ...
 
-    def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
-        """Raises CollectionExists."""
+    def create(
+        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+    ) -> None:
+        """An empty collection with one edition, number 1, live. Raises CollectionExists."""
         ...
 
     def open(self, name: str, *, writable: bool = False) -> VectorStore:
-        """Raises CollectionNotFound; WriterBusy when `writable` and another process is writing."""
+        """Raises CollectionNotFound."""
         ...
 
     def drop(self, name: str) -> None:
         """Remove the collection and all it holds. Raises CollectionNotFound."""
+        ...
+
+    def close(self) -> None:
+        """Release what the collections share, such as connections; stores opened from it are of no use after."""
         ...

@@ -158,7 +158,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderInfo:
-    """What makes two embedders interchangeable; stored in a collection, compared before each query."""
+    """What makes two embedders interchangeable; stored in each edition, so that it can be found again."""
 
     name: str
     sha256: str
@@ -169,22 +169,66 @@ class EmbedderInfo:
     pooling: Literal["mean", "cls", "service"] = "mean"
     query_prefix: str = ""
     document_prefix: str = ""
+    adapter: str = field(default="", compare=False)
+    """Which setting `retrieval.embedder` opened it; with `model`, how to open it again."""
+    model: str = field(default="", compare=False)
+    """The setting `retrieval.model` that it was opened by: a name or a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How the documents of an edition are cut; sizes are in tokens of its embedder."""
+
+    chunk_tokens: int = 200
+    context_tokens: int = 32
+    overlap_tokens: int = 0
+    algorithm: int = 1
+    """Version of `ingest.chunking.split`: chunks of two algorithms do not belong into one edition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One embedder x one chunking over the documents of a collection. One edition is live: queries read it."""
+
+    number: int
+    """From 1; never given twice in a collection."""
+    embedder: EmbedderInfo
+    chunking: Chunking
+    documents: int
+    """Indexed in this edition; of the live one, all of the collection's."""
+    chunks: int
+    created_at: str
+    """ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a collection holds at one moment."""
+    """What a collection holds at one moment, seen through one of its editions."""
 
     name: str
-    embedder: EmbedderInfo
     language: str
     """Of the lexical analysis: a Snowball stemmer's name, e.g. 'english', or 'none'."""
     documents: int
-    chunks: int
     sequence: int
-    """Grows by one with each commit."""
+    """Grows with each commit."""
     fields: tuple[str, ...]
     """Metadata fields that at least one document has, sorted."""
+    edition: Edition
+    """The one that this view searches."""
+    live: int
+    """Number of the live edition."""
+    editions: tuple[Edition, ...]
+    """All of them, by number."""
+
+    @property
+    def embedder(self) -> EmbedderInfo:
+        """Of the edition that this view searches."""
+        return self.edition.embedder
+
+    @property
+    def chunks(self) -> int:
+        """Of the edition that this view searches."""
+        return self.edition.chunks
 
 
 SourceStatus = Literal["ingested", "failed", "unsupported"]
@@ -200,7 +244,7 @@ class SourceRecord:
     content_hash: str
     """SHA-256 of the source's bytes, hex; empty when it could not be read."""
     fingerprint: str
-    """Of parser, chunker and embedder: when it differs, the source is processed again."""
+    """Of the parser and of what was given with the source: when it differs, the source is processed again."""
     size: int
     media_type: str = ""
     chunks: int = 0

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class RetrievalSettings(BaseModel):
@@ -11,8 +11,24 @@ class RetrievalSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: Literal["faiss", "memory"] = Field("faiss", description="Where collections live.")
-    path: Path = Field(Path("footnote-data"), description="Folder of the embedded store.")
+    store: Literal["faiss", "pgvector", "memory"] = Field(
+        "faiss", description="Where collections live; docs/stores.md says which one when."
+    )
+    path: Path = Field(Path("footnote-data"), description="Folder of the embedded store (faiss).")
+    postgres_url: SecretStr = Field(
+        SecretStr(""),
+        description="For pgvector: postgresql://user:password@host:5432/database?sslmode=verify-full, as libpq has it.",
+    )
+    postgres_password_file: Path | None = Field(
+        None, description="A file that holds the password, such as a mounted secret, instead of one in the URL."
+    )
+    postgres_schema: str = Field(
+        "footnote", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Schema of Footnote's tables; made when missing."
+    )
+    postgres_connections: int = Field(8, ge=2, le=1000, description="Most connections of one process.")
+    postgres_timeout: float = Field(
+        10.0, gt=0.0, le=600.0, description="Seconds to wait for a connection, or for an answer to a query."
+    )
     language: str = Field("english", description="Stemmer for new collections: a Snowball language, or 'none'.")
 
     embedder: Literal["onnx", "sentence-transformers"] = Field("onnx", description="What turns text into vectors.")

@@ -1,10 +1,20 @@
-"""For all tests: where everything is said to be installed, a missing package is a failure and not a skip."""
+"""For all tests: a PostgreSQL for those that want one, and no skips where everything is said to be installed."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
+from tests import postgres
+
 _missing: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL with pgvector; started when the first test asks for it."""
+    with postgres.server() as url:
+        yield url
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -18,8 +28,9 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """`CI` is set where `make test` has installed every extra: nothing may be passed over in silence there."""
-    if os.environ.get("CI") and _missing:
+    """`CI`, or `REQUIRE_STORES=all`, says that all is there that tests need: nothing may be passed over in silence."""
+    required = os.environ.get("CI") or os.environ.get("REQUIRE_STORES") == "all"
+    if required and _missing:
         print("\nskipped for want of a package, which counts as a failure here:", *_missing, sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

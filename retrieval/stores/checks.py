@@ -2,17 +2,28 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from retrieval.errors import EmbedderMismatch, InvalidRequest
+from retrieval.errors import (
+    EditionChanged,
+    EditionIncomplete,
+    EditionLive,
+    EditionNotFound,
+    EmbedderMismatch,
+    InvalidRequest,
+)
 from retrieval.ports import Replacement, Vectors
 from retrieval.records import EmbedderInfo, MetadataValue
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SCORE_DECIMALS = 6
 """Scores are rounded to this, so that stores which add up in another order agree, ties included."""
+
+
+NORM_TOLERANCE = 1e-3
+"""How far the length of a vector may be from 1."""
 
 
 def check_name(name: str) -> str:
@@ -31,6 +42,36 @@ def check_query_vector(vector: Vectors, embedder: EmbedderInfo) -> None:
             f"the collection holds vectors of {embedder.dimension} dimensions ({embedder.name!r}), "
             f"the query has shape {vector.shape}"
         )
+
+
+def check_edition(number: int, known: Collection[int]) -> None:
+    """Raise EditionNotFound for a number that is not among `known`."""
+    if number not in known:
+        raise EditionNotFound(f"no edition {number}; there are: {', '.join(map(str, sorted(known)))}")
+
+
+def check_live(expected: int | None, live: int) -> None:
+    """Raise EditionChanged when chunks were made for another edition than the one that is live by now."""
+    if expected is not None and expected != live:
+        raise EditionChanged(f"the chunks were made for edition {expected}, but edition {live} is live by now")
+
+
+def check_not_live(edition: int, live: int) -> None:
+    """Raise EditionChanged for the live edition: its chunks come with `replace` only."""
+    if edition == live:
+        raise EditionChanged(f"edition {edition} is live by now: replace documents instead of indexing them")
+
+
+def check_not_live_to_drop(edition: int, live: int) -> None:
+    """Raise EditionLive for the live edition."""
+    if edition == live:
+        raise EditionLive(f"edition {edition} is live; switch to another one before you drop it")
+
+
+def check_complete(edition: int, missing: int) -> None:
+    """Raise EditionIncomplete when documents are missing in an edition."""
+    if missing:
+        raise EditionIncomplete(f"edition {edition} lacks {missing} of the collection's documents; index them first")
 
 
 def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderInfo) -> None:
@@ -89,3 +130,9 @@ def _check_vectors(replacement: Replacement, embedder: EmbedderInfo) -> None:
         )
     if not np.isfinite(replacement.vectors).all():
         raise InvalidRequest(f"document {replacement.document.doc_id!r}: a vector holds NaN or infinity")
+    lengths = np.linalg.norm(replacement.vectors, axis=1)
+    if len(lengths) and np.abs(lengths - 1.0).max() > NORM_TOLERANCE:
+        raise InvalidRequest(
+            f"document {replacement.document.doc_id!r}: a vector has not length 1 but {lengths.min():.4f} to "
+            f"{lengths.max():.4f}; L2-normalise vectors, so that an inner product is a cosine"
+        )

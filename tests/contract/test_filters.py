@@ -1,5 +1,6 @@
 """Filters mean the same in every store: generated ones, against `filters.matches`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from retrieval import filters
 from retrieval.build import build_collections
 from retrieval.ports import VectorStore
 from retrieval.records import MetadataValue
-from retrieval.settings import RetrievalSettings
+from tests.contract.conftest import NewPlace
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
@@ -52,13 +53,15 @@ trees = st.recursive(
 )
 
 
-@pytest.fixture(scope="module", params=["memory", "faiss"])
-def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VectorStore:
-    collections = build_collections(RetrievalSettings(store=request.param, path=tmp_path_factory.mktemp("data")))
+@pytest.fixture(scope="module")
+def filled(new_place: NewPlace) -> Iterator[VectorStore]:
+    collections = build_collections(new_place())
     collections.create("c", embedder=FakeEmbedder().info)
     store = collections.open("c", writable=True)
     store.replace([replacement(doc_id, [f"text of {doc_id}"], metadata) for doc_id, metadata in DOCUMENTS.items()])
-    return store
+    yield store
+    store.close()
+    collections.close()
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,9 +1,5 @@
 """Random operations on a store and on the memory store together: whatever happens, both say the same."""
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -13,6 +9,7 @@ from retrieval.build import build_collections
 from retrieval.ports import Snapshot
 from retrieval.settings import RetrievalSettings
 from retrieval.stores.faiss import index_writer
+from tests.contract.conftest import NewPlace
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
@@ -23,14 +20,13 @@ batches = st.lists(st.tuples(doc_ids, texts), min_size=1, max_size=4, unique_by=
 
 
 class StoreAndOracle(RuleBasedStateMachine):
-    """`kind` is set by the test."""
+    """`new_place` is set by the test."""
 
-    kind = ""
+    new_place: NewPlace
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.collections = build_collections(RetrievalSettings(store=self.kind, path=self.folder))
+        self.collections = build_collections(self.new_place())
         oracle = build_collections(RetrievalSettings(store="memory"))
         for each in (self.collections, oracle):
             each.create("c", embedder=FakeEmbedder().info)
@@ -68,7 +64,7 @@ class StoreAndOracle(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.store.close()
         self.reader.close()
-        shutil.rmtree(self.folder)
+        self.collections.close()
 
 
 def seen(snapshot: Snapshot) -> object:
@@ -85,12 +81,11 @@ def seen(snapshot: Snapshot) -> object:
     )
 
 
-@pytest.mark.parametrize("kind", ["memory", "faiss"])
-def test_random_operations_agree_with_the_oracle(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_operations_agree_with_the_oracle(new_place: NewPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replacing, deleting, failing and reopening in any order, with flushes and merges all the time."""
     monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 4)
     monkeypatch.setattr(index_writer, "MERGE_FACTOR", 2)
-    monkeypatch.setattr(StoreAndOracle, "kind", kind)
+    monkeypatch.setattr(StoreAndOracle, "new_place", staticmethod(new_place), raising=False)
     run_state_machine_as_test(
         StoreAndOracle,
         settings=settings(

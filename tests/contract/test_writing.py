@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,7 @@ def test_a_refused_batch_changes_nothing(store: VectorStore) -> None:
     [
         (lambda r: dataclasses.replace(r, vectors=r.vectors[:, :3]), EmbedderMismatch, "needs"),
         (lambda r: dataclasses.replace(r, vectors=r.vectors[:0]), EmbedderMismatch, "needs"),
+        (lambda r: dataclasses.replace(r, vectors=r.vectors * 2), InvalidRequest, "L2-normalise"),
         (
             lambda r: dataclasses.replace(r, chunks=[dataclasses.replace(r.chunks[0], start=1)]),
             InvalidRequest,
@@ -174,6 +176,20 @@ def test_what_a_store_refuses(store: VectorStore, change: Any, error: type[Excep
         store.replace([change(replacement("doc", ["pump"]))])
 
 
+def test_contents_are_what_was_put_in(store: VectorStore) -> None:
+    """A document read back whole can be put into another store: chunks, vectors and ledger line included."""
+    put = [replacement("b", ["pump two", "pump three"], {"n": 1}), replacement("a", ["pump one"]), replacement("e", [])]
+    store.replace(put)
+    with store.snapshot() as snapshot:
+        found = snapshot.contents(["b", "nowhere", "e", "a"])
+    assert [one.document.doc_id for one in found] == ["b", "e", "a"]
+    for one, expected in zip(found, (put[0], put[2], put[1]), strict=True):
+        assert (one.document, list(one.chunks), one.source) == (
+            expected.document, list(expected.chunks), expected.source,
+        )  # fmt: skip
+        np.testing.assert_array_equal(one.vectors, expected.vectors)
+
+
 def test_a_document_without_chunks_is_kept(store: VectorStore) -> None:
     """It has text and can be listed, it just is never found."""
     store.replace([replacement("empty", [])])
@@ -182,21 +198,48 @@ def test_a_document_without_chunks_is_kept(store: VectorStore) -> None:
         assert snapshot.search_dense(QUERY, k=3) == []
 
 
-def test_a_second_writer_is_refused_and_a_reader_is_not(collections: Collections, store: VectorStore) -> None:
-    """The message says who; reading goes on; after the first has closed, the second may write."""
-    with pytest.raises(WriterBusy, match="'c' is being written to"):
-        collections.open("c", writable=True)
-    reader = collections.open("c")
-    store.replace([replacement("doc", ["pump"])])
-    with reader.snapshot() as snapshot:
-        assert snapshot.info.documents == 1
-    with pytest.raises(WriterBusy, match="opened for reading"):
-        reader.replace([replacement("doc", ["pump"])])
-    reader.close()
-    store.close()
+def test_writers_take_turns_and_readers_do_not_write(collections: Collections, store: VectorStore) -> None:
+    """Two handles write the same collection, each sees what the other wrote; one opened for reading is refused."""
     second = collections.open("c", writable=True)
-    second.replace([replacement("doc2", ["pump"])])
+    reader = collections.open("c")
+    store.replace([replacement("a", ["pump one"])])
+    second.replace([replacement("b", ["pump two"])])
+    store.replace([replacement("b", ["pump two, again"])])
+    assert second.delete(["a"]) == ["a"]
+    for each in (store, second, reader):
+        with each.snapshot() as snapshot:
+            assert [info.doc_id for info in snapshot.documents()] == ["b"]
+            assert [hit.chunk_id for hit in snapshot.search_lexical({"again": 1.0}, k=5)] == ["b:000000"]
+            assert [hit.chunk_id for hit in snapshot.search_dense(QUERY, k=5)] == ["b:000000"]
+    for write in (
+        lambda: reader.replace([replacement("doc", ["pump"])]),
+        lambda: reader.delete(["b"]),
+        lambda: reader.record([source_of("b")]),
+        lambda: reader.switch(1),
+    ):
+        with pytest.raises(WriterBusy, match="opened for reading"):
+            write()
     second.close()
+    reader.close()
+
+
+def test_many_threads_write_and_nothing_is_lost(collections: Collections, store: VectorStore) -> None:
+    """Four handles write at a time; every document is there afterwards, found both ways, and counted once."""
+
+    def write(worker: int) -> None:
+        mine = collections.open("c", writable=True)
+        for n in range(6):
+            mine.replace([replacement(f"w{worker}-{n}", ["pump of this worker"]), replacement(f"shared{n}", ["pump"])])
+        mine.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    expected = sorted([f"w{worker}-{n}" for worker in range(4) for n in range(6)] + [f"shared{n}" for n in range(6)])
+    with store.snapshot() as snapshot:
+        assert [info.doc_id for info in snapshot.documents()] == expected
+        for hits in (snapshot.search_dense(QUERY, k=100), snapshot.search_lexical({"pump": 1.0}, k=100)):
+            assert sorted(hit.chunk_id.split(":")[0] for hit in hits) == expected
+        assert (snapshot.info.documents, snapshot.info.chunks) == (30, 30)
 
 
 def test_collections_stand_side_by_side(collections: Collections) -> None:

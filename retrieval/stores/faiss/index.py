@@ -19,7 +19,8 @@ from retrieval.ports import Vectors
 from retrieval.stores.checks import SCORE_DECIMALS
 from retrieval.stores.faiss import segment as segments
 from retrieval.stores.faiss.catalog import Catalog, Keys, SegmentRow
-from retrieval.stores.faiss.segment import Mask, Segment, SegmentInvalid, term_hash
+from retrieval.stores.faiss.segment import Segment, SegmentInvalid
+from retrieval.stores.postings import Mask, term_hash
 
 _log = logging.getLogger(__name__)
 _TIE_SLACK = 16
@@ -77,7 +78,7 @@ class IndexState:
         weights = [
             (term, weight * bm25.idf(self._chunks, frequency))
             for term, weight in hashed
-            if (frequency := sum(part.segment.frequency(term, part.alive) for part in self.parts))
+            if (frequency := sum(part.segment.postings.frequency(term, part.alive) for part in self.parts))
         ]
         found = [
             _matching(part, norms, weights, k, part.mask(allowed))
@@ -159,12 +160,7 @@ def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:
 def _matching(
     part: Part, norms: NDArray[np.float64], weights: list[tuple[int, float]], k: int, mask: Mask | None
 ) -> Scored:
-    postings = part.segment.postings
-    scores = np.zeros(len(part.segment))
-    for term, weight in weights:
-        found = postings.of(term)
-        positions = postings.positions[found]
-        scores[positions] += weight * bm25.saturation(postings.counts[found].astype(np.float64), norms[positions])
+    scores = part.segment.postings.scores(weights, norms)
     if mask is not None:
         scores[~mask] = 0.0
     matched = np.flatnonzero(scores)

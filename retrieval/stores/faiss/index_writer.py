@@ -16,7 +16,8 @@ from retrieval.errors import StoreUnavailable
 from retrieval.stores.faiss import segment as segments
 from retrieval.stores.faiss.catalog import Catalog, SegmentRow
 from retrieval.stores.faiss.index import IndexFollower, Part
-from retrieval.stores.faiss.segment import Mask, Segment, SegmentInvalid
+from retrieval.stores.faiss.segment import Segment, SegmentInvalid
+from retrieval.stores.postings import Mask
 
 _log = logging.getLogger(__name__)
 
