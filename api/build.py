@@ -3,7 +3,7 @@
 from api.services import OpenCollection, Services
 from generation.build import build_answerer
 from generation.settings import GenerationSettings
-from retrieval.build import build_collections, build_embedder, build_retriever
+from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
 from retrieval.ports import VectorStore
 from retrieval.settings import RetrievalSettings
 
@@ -13,8 +13,10 @@ def build_services(retrieval: RetrievalSettings, generation: GenerationSettings)
     embedder = build_embedder(retrieval)
     embedder.embed_queries(["warm up"])  # the first call takes 50 times as long as the others: not on a caller's time
 
+    embedders = build_embedders(retrieval, embedder)
+
     def connect(name: str, store: VectorStore) -> OpenCollection:
-        retriever = build_retriever(store, embedder, retrieval)
+        retriever = build_retriever(store, embedders, retrieval)
         return OpenCollection(name, store, retriever, build_answerer(retriever, generation))
 
     return Services(collections=build_collections(retrieval), embedder=embedder, connect=connect)

@@ -30,7 +30,7 @@ STATUS: Mapping[type[errors.FootnoteError], int] = {
     errors.DocumentNotFound: 404,
     errors.Conflict: 409,
     errors.CollectionExists: 409,
-    errors.EmbedderMismatch: 409,
+    errors.EmbedderMismatch: 500,  # a model is missing on this machine; the text may name folders
     errors.WriterBusy: 409,
     errors.StoreUnavailable: 503,
     errors.ChatModelError: 502,

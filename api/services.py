@@ -77,6 +77,7 @@ class Services:
             opened, self._opened = self._opened, {}
         for collection in opened.values():
             collection.store.close()
+        self._collections.close()
 
     def _open(self, name: str) -> OpenCollection:
         try:

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from generation.build import build_answerer
 from generation.chat_models.extractive import compose
+from generation.evidence import Assessor
 from generation.settings import GenerationSettings
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
-from retrieval.build import build_collections, build_embedder, build_retriever
+from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
 from retrieval.errors import InvalidRequest
 from retrieval.ports import Embedder, Tokenizer, Vectors, VectorStore
 from retrieval.records import Document, Element, EmbedderInfo
@@ -134,9 +135,9 @@ def index(
 ) -> VectorStore:
     """A new collection 'answers' of the documents, by the path that every ingestion takes."""
     collections = build_collections(settings)
-    collections.create("answers", embedder=embedder.info, language=settings.language)
+    collections.create("answers", embedder=embedder.info, chunking=ingest.chunking, language=settings.language)
     store = collections.open("answers", writable=True)
-    ingest_documents(documents, store=store, embedder=embedder, settings=ingest)
+    ingest_documents(documents, store=store, embedders=build_embedders(settings, embedder), settings=ingest)
     return store
 
 
@@ -209,11 +210,11 @@ def _ask(
     retrieval: RetrievalSettings,
     settings: GenerationSettings,
 ) -> Iterator[_Outcome]:
-    answerer = build_answerer(build_retriever(store, embedder, retrieval), settings)
-    terms = analyzer(retrieval.language)
+    answerer = build_answerer(build_retriever(store, build_embedders(retrieval, embedder), retrieval), settings)
+    assessor, terms = Assessor(embedder), analyzer(retrieval.language)
     for question in questions:
         answer = answerer.answer(question.text)
-        evidence = answerer.assessor.assess(question.text, answer.retrieved, analyzer=terms)
+        evidence = assessor.assess(question.text, answer.retrieved, analyzer=terms)
         best = [" ".join(one.text for one in compose(evidence.candidates, max_sentences=n)) for n in (1, 2)]
         one, two, default = (_holds(text, question.golds) for text in (*best, answer.text))
         yield _Outcome(

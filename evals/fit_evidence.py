@@ -23,7 +23,7 @@ from evals.answers import Remembering, SquadQuestion, auroc, index, normalize, r
 from generation.evidence import QUESTION_FEATURES, SENTENCE_FEATURES, Assessor, Pool
 from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
-from retrieval.build import build_embedder, build_retriever
+from retrieval.build import build_embedder, build_embedders, build_retriever
 from retrieval.settings import RetrievalSettings
 
 FOREIGN = 0.25
@@ -65,7 +65,7 @@ def examples(path: Path, limit: int) -> Iterator[Example]:
         with tempfile.TemporaryDirectory() as folder:
             where = settings.model_copy(update={"path": Path(folder)})
             store = index(inside, where, IngestSettings(), embedder)
-            retriever = build_retriever(store, embedder, where)
+            retriever = build_retriever(store, build_embedders(where, embedder), where)
             assessor = Assessor(embedder)
             for question, foreign in [*((q, False) for q in own), *((q, True) for q in others)]:
                 found = retriever.retrieve(question.text, k=CHUNKS)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,11 @@ import numpy as np
 from evals.bundle import write_bundle
 from evals.datasets import Dataset, read_corpus, read_dataset
 from evals.metrics import Scores, evaluate, library, rank_documents
-from ingest import chunking
 from ingest.pipeline import Event, ingest_documents
 from ingest.settings import IngestSettings
-from retrieval.build import build_collections, build_embedder, build_retriever
+from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
 from retrieval.errors import InvalidRequest
-from retrieval.ports import Collections, Embedder
+from retrieval.ports import Collections, Embedder, Embedders
 from retrieval.records import Document, Element, EmbedderInfo
 from retrieval.retriever import MAX_K, MAX_QUERY_CHARACTERS
 from retrieval.settings import RetrievalSettings
@@ -89,6 +88,7 @@ def run(
 ) -> Result:
     """Measure retrieval on the BEIR folder `folder`; results are kept below `work_path`.
 
+    The index is in the configured kind of store: below `work_path`, or in a schema of its own in PostgreSQL.
     `limit` takes the first so many queries; `on_event` hears of the indexing. Raises InvalidRequest for a bad data set
     or mode, MissingExtra, and whatever embedder and store raise.
     """
@@ -96,12 +96,14 @@ def run(
         raise InvalidRequest(f"modes {unknown!r} are not known; choose from {', '.join(MODES)}")
     library()
     dataset = read_dataset(folder, split=split, limit=limit)
-    settings = retrieval.model_copy(update={"store": "faiss", "path": work_path / "collections"})
+    own = {"path": work_path / "collections", "postgres_schema": f"{retrieval.postgres_schema}_evals"}
+    settings = retrieval.model_copy(update=own)
     embedder = build_embedder(settings)
+    embedders = build_embedders(settings, embedder)
     collections = build_collections(settings)
     name = _collection_name(dataset, embedder.info, ingest, settings.language)
     begin = time.perf_counter()
-    reused = _index(dataset, collections, name, embedder, ingest, settings.language, on_event)
+    reused = _index(dataset, collections, name, embedder, embedders, ingest, settings.language, on_event)
     index_seconds = 0.0 if reused else time.perf_counter() - begin
     store = collections.open(name)
     try:
@@ -110,9 +112,10 @@ def run(
         results = []
         for mode in dict.fromkeys(modes):
             of_mode = settings.model_copy(update=dict(MODES[mode]))
-            results.append(_measure(mode, dataset, build_retriever(store, embedder, of_mode), of_mode))
+            results.append(_measure(mode, dataset, build_retriever(store, embedders, of_mode), of_mode))
     finally:
         store.close()
+        collections.close()
     result = Result(
         dataset=dataset,
         embedder=embedder.info,
@@ -153,6 +156,7 @@ def _index(
     collections: Collections,
     name: str,
     embedder: Embedder,
+    embedders: Embedders,
     settings: IngestSettings,
     language: str,
     on_event: Callable[[Event], None],
@@ -166,11 +170,11 @@ def _index(
         if documents == dataset.corpus.documents:
             return True
         collections.drop(name)  # a former run was cut off
-    collections.create(name, embedder=embedder.info, language=language)
+    collections.create(name, embedder=embedder.info, chunking=settings.chunking, language=language)
     store = collections.open(name, writable=True)
     try:
         ingest_documents(
-            _documents(dataset.folder), store=store, embedder=embedder, settings=settings, on_event=on_event
+            _documents(dataset.folder), store=store, embedders=embedders, settings=settings, on_event=on_event
         )
     finally:
         store.close()
@@ -198,7 +202,7 @@ def _storable(text: str) -> str:
 
 def _collection_name(dataset: Dataset, embedder: EmbedderInfo, settings: IngestSettings, language: str) -> str:
     """The same for the same corpus, embedder, chunking and language; so a change makes a new collection."""
-    parts = [dataset.corpus.fingerprint, asdict(embedder), chunking.fingerprint(settings.chunking, embedder.window)]
+    parts = [dataset.corpus.fingerprint, asdict(replace(embedder, adapter="", model="")), asdict(settings.chunking)]
     digest = hashlib.sha256(json.dumps([*parts, language], sort_keys=True).encode()).hexdigest()
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in dataset.name.lower()).strip("-")
     return f"{plain[:40] or 'set'}-{digest[:12]}"

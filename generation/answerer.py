@@ -26,7 +26,6 @@ class Answerer:
         self.retriever = retriever
         self.chat_model = chat_model
         self.settings = settings
-        self.assessor = Assessor(retriever.embedder)
 
     def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
         """The answer, or one that says why there is none. `k` chunks are answered from (default: the setting).
@@ -83,7 +82,8 @@ class _Run:
         self._analyzer: Analyzer = analyzer(snapshot.info.language)
         self._usage = Usage()
         self._dropped = 0
-        self.evidence: Evidence = answerer.assessor.assess(
+        self._embedder = answerer.retriever.embedders.of(snapshot.info.embedder)
+        self.evidence: Evidence = Assessor(self._embedder).assess(
             question, retrieval.chunks, analyzer=self._analyzer, query_vector=retrieval.query_vector
         )
 
@@ -118,8 +118,7 @@ class _Run:
 
     def _sentences(self) -> Iterator[Sentence]:
         """What the chat model writes, sentence by sentence, verified; drops are counted on the way."""
-        embedder = self._answerer.retriever.embedder
-        citer = Citer(self._retrieval.chunks, self._snapshot, embedder=embedder, analyzer=self._analyzer)
+        citer = Citer(self._retrieval.chunks, self._snapshot, embedder=self._embedder, analyzer=self._analyzer)
         for claim in self._claims():
             result = citer.cite(claim)
             self._dropped += result.dropped

@@ -1,25 +1,23 @@
 """Settings to objects: the only file that imports chat models, each when it is asked for."""
 
 from generation.answerer import Answerer
-from generation.evidence import Assessor
 from generation.ports import ChatModel, Retriever
 from generation.settings import GenerationSettings
 from retrieval.errors import ConfigError
-from retrieval.ports import Embedder
 
 
 def build_answerer(retriever: Retriever, settings: GenerationSettings) -> Answerer:
     """The answerer over `retriever` with the chat model that the settings name. Raises ConfigError, MissingExtra."""
-    return Answerer(retriever, build_chat_model(settings, retriever.embedder), settings)
+    return Answerer(retriever, build_chat_model(settings), settings)
 
 
-def build_chat_model(settings: GenerationSettings, embedder: Embedder) -> ChatModel:
+def build_chat_model(settings: GenerationSettings) -> ChatModel:
     """The chat model that the settings name; no network yet. Raises ConfigError, MissingExtra."""
     match settings.chat_model:
         case "extractive":
             from generation.chat_models.extractive import ExtractiveModel  # noqa: PLC0415  # lazy, as the others
 
-            return ExtractiveModel(Assessor(embedder), max_sentences=settings.max_sentences)
+            return ExtractiveModel(max_sentences=settings.max_sentences)
         case "openai":
             from generation.chat_models.openai import OpenAIChatModel  # noqa: PLC0415  # lazy: httpx
 

@@ -66,6 +66,9 @@ class Evidence:
     """Content words of the question, as written there, that the best chunk does not have."""
 
 
+NO_EVIDENCE = Evidence(0.0, ())
+
+
 class Assessor:
     """Scores sentences with one embedder. Thread-safe when the embedder is."""
 

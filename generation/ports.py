@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from generation.evidence import Evidence
+from generation.evidence import NO_EVIDENCE, Evidence
 from generation.records import Usage
 from retrieval.filters import Filter
-from retrieval.ports import Embedder, Snapshot, VectorStore
+from retrieval.ports import Embedders, Snapshot, VectorStore
 from retrieval.records import Retrieval, ScoredChunk
 
 
@@ -28,8 +28,8 @@ class ChatRequest:
     chunks: Sequence[ScoredChunk]
     max_tokens: int = 512
     temperature: float = 0.0
-    evidence: Evidence | None = None
-    """The sentences of `chunks`, scored, when that was done already; the extractive model composes from them."""
+    evidence: Evidence = NO_EVIDENCE
+    """The sentences of `chunks`, scored; the extractive model composes from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Retriever(Protocol):
     def store(self) -> VectorStore: ...
 
     @property
-    def embedder(self) -> Embedder: ...
+    def embedders(self) -> Embedders: ...
 
     def retrieve(
         self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None

@@ -6,32 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ingest import chunking
 from ingest.loaders import Loader
-from ingest.settings import IngestSettings
 from retrieval.errors import FootnoteError, UnsupportedMedia
 from retrieval.ports import Snapshot
-from retrieval.records import EmbedderInfo, MetadataValue, SourceRecord, SourceStatus
+from retrieval.records import MetadataValue, SourceRecord, SourceStatus
 
 _LOOKUP = 1_000
 
 
-def fingerprint(
-    loader: Loader, *, settings: IngestSettings, embedder: EmbedderInfo, metadata: Mapping[str, MetadataValue]
-) -> str:
-    """Names everything that the stored chunks of a source depend on, but for its bytes.
+def fingerprint(loader: Loader, *, metadata: Mapping[str, MetadataValue]) -> str:
+    """Names everything that the stored document of a source depends on, but for its bytes.
 
-    A source whose bytes and fingerprint are as before gives what is stored already; a new parser, chunker, model or
-    set of given metadata processes it again.
+    A source whose bytes and fingerprint are as before gives what is stored already; a new parser or other given
+    metadata process it again. Chunks and vectors depend on the edition only, and follow it by themselves.
     """
     given = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode()).hexdigest()[:8] if metadata else "none"
-    parts = (
-        loader.parser_id,
-        chunking.fingerprint(settings.chunking, embedder.window),
-        f"{embedder.name}@{embedder.sha256[:16]}",
-        f"metadata:{given}",
-    )
-    return " ".join(parts)
+    return f"{loader.parser_id} metadata:{given}"
 
 
 def known(snapshot: Snapshot, uris: Sequence[str]) -> dict[str, SourceRecord]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ingest import ledger
+from ingest.indexing import Indexer
 from ingest.preparation import Prepared, Preparer, Settled, ahead
 from ingest.settings import IngestSettings
 from ingest.sources import discover
-from retrieval.ports import Embedder, Replacement, Vectors, VectorStore
+from retrieval.errors import EditionChanged
+from retrieval.ports import Embedders, Replacement, Vectors, VectorStore
 from retrieval.records import Document, MetadataValue, SourceRecord
 
 _AHEAD = 64
@@ -24,8 +24,6 @@ _AHEAD = 64
 BATCH_CHUNKS = 256
 """Chunks embedded and committed together, of as many documents as it takes: sorting by length saves padding only when
 there is something to sort, and a commit waits for the disk."""
-EMBED_SLICE = 256
-"""Chunks between two signs of progress."""
 
 Outcome = Literal["ingested", "unchanged", "failed", "unsupported"]
 
@@ -90,7 +88,7 @@ def ingest(
     arguments: Sequence[str | Path],
     *,
     store: VectorStore,
-    embedder: Embedder,
+    embedders: Embedders,
     settings: IngestSettings,
     metadata: Mapping[str, MetadataValue] | None = None,
     exclude: Sequence[Path] = (),
@@ -98,18 +96,19 @@ def ingest(
 ) -> Report:
     """Bring the files among and below `arguments` into `store`, opened for writing.
 
+    Chunks and vectors are made as the collection's live edition has them, whatever is configured for new ones.
     `metadata` is given to every document; folders of `exclude` are left out, such as the store's own. A file that
     cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound
-    before anything is done, and StoreError when writing fails.
+    and EmbedderMismatch before anything is done, and StoreError when writing fails.
     """
     begin = time.perf_counter()
     sources = list(discover(arguments, exclude=exclude))
-    run = _Run(store, embedder, on_event)
+    run = _Run(store, embedders, on_event)
     run.report.files = len(sources)
     on_event(Discovered(len(sources), sum(source.size for source in sources)))
     with store.snapshot() as snapshot:
         lines = ledger.known(snapshot, [source.uri for source in sources])
-    preparer = Preparer(embedder=embedder, settings=settings, metadata=metadata)
+    preparer = Preparer(indexer=lambda: run.indexer, settings=settings, metadata=metadata)
     run.write_all(ahead(preparer.sources(sources, lines), size=_AHEAD))
     run.report.seconds = time.perf_counter() - begin
     return run.report
@@ -119,14 +118,14 @@ def ingest_documents(
     documents: Iterable[Document],
     *,
     store: VectorStore,
-    embedder: Embedder,
+    embedders: Embedders,
     settings: IngestSettings,
     on_event: Callable[[Event], None] = _ignore,
 ) -> Report:
     """The same for documents that were made by other means than files, e.g. the records of a data set."""
     begin = time.perf_counter()
-    run = _Run(store, embedder, on_event)
-    run.write_all(ahead(Preparer(embedder=embedder, settings=settings).documents(documents), size=_AHEAD))
+    run = _Run(store, embedders, on_event)
+    run.write_all(ahead(Preparer(indexer=lambda: run.indexer, settings=settings).documents(documents), size=_AHEAD))
     run.report.seconds = time.perf_counter() - begin
     return run.report
 
@@ -134,11 +133,12 @@ def ingest_documents(
 class _Run:
     """Batches, the embedder, the store, and what they count."""
 
-    def __init__(self, store: VectorStore, embedder: Embedder, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, store: VectorStore, embedders: Embedders, on_event: Callable[[Event], None]) -> None:
         self.report = Report()
         self._store = store
-        self._embedder = embedder
+        self._embedders = embedders
         self._on_event = on_event
+        self.indexer = self._indexer_of_live_edition()
 
     def write_all(self, items: Iterable[Prepared | Settled]) -> None:
         """Embed and commit in batches, holding no more than one of them."""
@@ -157,26 +157,46 @@ class _Run:
             self._write(batch)
 
     def _write(self, batch: Sequence[Prepared]) -> None:
-        vectors = self._embed([chunk.indexed_text for prepared in batch for chunk in prepared.chunks])
+        written = [self._recut(prepared) for prepared in batch]
+        while not self._commit(written):
+            # A reindex has switched editions since: what we cut and embedded for the former one is of no use.
+            self.indexer = self._indexer_of_live_edition()
+            written = [self._recut(prepared) for prepared in batch]
+        for prepared in written:
+            self._finish(prepared.line, prepared.name, "ingested", chunks=len(prepared.chunks))
+
+    def _commit(self, batch: Sequence[Prepared]) -> bool:
+        """Write the batch in one commit; False when its edition is not the live one any more."""
+        vectors = self._embed(batch)
         replacements, row = [], 0
         for prepared in batch:
             rows = vectors[row : row + len(prepared.chunks)]
             row += len(prepared.chunks)
             line = replace(prepared.line, chunks=len(prepared.chunks), recorded_at=ledger.now())
             replacements.append(Replacement(prepared.document, prepared.chunks, rows, line))
-        self._store.replace(replacements)
-        for prepared in batch:
-            self._finish(prepared.line, prepared.name, "ingested", chunks=len(prepared.chunks))
+        try:
+            self._store.replace(replacements, edition=self.indexer.edition)
+        except EditionChanged:
+            return False
+        return True
 
-    def _embed(self, texts: Sequence[str]) -> Vectors:
+    def _recut(self, prepared: Prepared) -> Prepared:
+        """The same document in chunks of the present edition: it may have been cut, ahead, for the one before."""
+        if prepared.edition == self.indexer.edition:
+            return prepared
+        return replace(prepared, chunks=self.indexer.split(prepared.document), edition=self.indexer.edition)
+
+    def _indexer_of_live_edition(self) -> Indexer:
+        with self._store.snapshot() as snapshot:
+            return Indexer(snapshot.info.edition, self._embedders)
+
+    def _embed(self, batch: Sequence[Prepared]) -> Vectors:
         begin = time.perf_counter()
-        parts = [np.zeros((0, self._embedder.info.dimension), dtype=np.float32)]
-        for i in range(0, len(texts), EMBED_SLICE):
-            parts.append(self._embedder.embed_documents(texts[i : i + EMBED_SLICE]))
-            self._on_event(Embedded(len(parts[-1])))
-        self.report.chunks += len(texts)
+        chunks = [chunk for prepared in batch for chunk in prepared.chunks]
+        vectors = self.indexer.embed(chunks, lambda embedded: self._on_event(Embedded(embedded)))
+        self.report.chunks += len(chunks)
         self.report.embed_seconds += time.perf_counter() - begin
-        return np.concatenate(parts)
+        return vectors
 
     def _settle(self, item: Settled) -> None:
         if item.line.status == "ingested":

@@ -3,16 +3,16 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ingest import chunking, ledger
+from ingest import ledger
+from ingest.indexing import Indexer
 from ingest.loaders import identify, load
 from ingest.settings import IngestSettings
 from ingest.sources import Source, content_hash, doc_id_for, read
 from retrieval.errors import FootnoteError, LoadError, MissingExtra
-from retrieval.ports import Embedder
 from retrieval.records import Chunk, Document, MetadataValue, SourceRecord
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ class Prepared:
 
     document: Document
     chunks: Sequence[Chunk]
+    edition: int
+    """For which the chunks were cut."""
     line: SourceRecord
     name: str
 
@@ -38,12 +40,16 @@ class Settled:
 
 
 class Preparer:
-    """Loads and cuts. `metadata` is given to every document."""
+    """Loads and cuts. `indexer` gives the one of the edition that is live now; `metadata` goes to every document."""
 
     def __init__(
-        self, *, embedder: Embedder, settings: IngestSettings, metadata: Mapping[str, MetadataValue] | None = None
+        self,
+        *,
+        indexer: Callable[[], Indexer],
+        settings: IngestSettings,
+        metadata: Mapping[str, MetadataValue] | None = None,
     ) -> None:
-        self._embedder = embedder
+        self._indexer = indexer
         self._settings = settings
         self._metadata = metadata or {}
 
@@ -74,34 +80,28 @@ class Preparer:
                 status="ingested",
                 doc_id=document.doc_id,
                 content_hash=content_hash(data),
-                fingerprint=f"document {chunking.fingerprint(self._settings.chunking, self._embedder.info.window)}",
+                fingerprint="document",
                 size=len(data),
                 media_type=document.media_type,
             )
-            yield Prepared(document, self._split(document), line, document.title)
+            yield self._cut(document, line, document.title)
 
     def _identified(
         self, line: SourceRecord, data: bytes, name: str, before: SourceRecord | None
     ) -> tuple[SourceRecord, bool]:
         """The line with media type and fingerprint, and whether the collection has just that already."""
         loader = identify(data, name)
-        fingerprint = ledger.fingerprint(
-            loader, settings=self._settings, embedder=self._embedder.info, metadata=self._metadata
-        )
+        fingerprint = ledger.fingerprint(loader, metadata=self._metadata)
         line = replace(line, media_type=loader.media_type, fingerprint=fingerprint)
         return line, ledger.is_current(before, content_hash=line.content_hash, fingerprint=fingerprint)
 
     def _loaded(self, line: SourceRecord, data: bytes, name: str) -> Prepared:
         document = load(data, name=name, source_uri=line.source_uri, doc_id=line.doc_id, metadata=self._metadata)
-        return Prepared(document, self._split(document), line, name)
+        return self._cut(document, line, name)
 
-    def _split(self, document: Document) -> list[Chunk]:
-        return chunking.split(
-            document,
-            tokenizer=self._embedder.tokenizer,
-            window=self._embedder.info.window,
-            settings=self._settings.chunking,
-        )
+    def _cut(self, document: Document, line: SourceRecord, name: str) -> Prepared:
+        indexer = self._indexer()
+        return Prepared(document, indexer.split(document), indexer.edition, line, name)
 
 
 def ahead(items: Iterable[_T], *, size: int) -> Iterator[_T]:

@@ -4,7 +4,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.records import Chunking
 
-
 ALGORITHM = 1
 """Version of `ingest.chunking.split`; grows when it cuts the same document differently."""
 

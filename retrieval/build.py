@@ -1,6 +1,6 @@
 """Settings to objects: the only file that knows the adapters, and it imports each of them when it is asked for."""
 
-from retrieval.ports import Collections, Embedder, VectorStore
+from retrieval.ports import Collections, Embedder, Embedders, VectorStore
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
 
@@ -35,9 +35,21 @@ def build_embedder(settings: RetrievalSettings) -> Embedder:
     from retrieval.embedders.manifest import resolve_model
     from retrieval.embedders.onnx import OnnxEmbedder
 
-    return OnnxEmbedder(resolve_model(settings.model, settings.models_path), threads=settings.threads)
+    return OnnxEmbedder(
+        resolve_model(settings.model, settings.models_path), threads=settings.threads, model=settings.model
+    )
 
 
-def build_retriever(store: VectorStore, embedder: Embedder, settings: RetrievalSettings) -> Retriever:
+def build_embedders(settings: RetrievalSettings, configured: Embedder | None = None) -> Embedders:
+    """What opens the embedder of any edition; `configured` is the one of the settings when it is there already."""
+    from retrieval.embedders.opened import OpenedEmbedders
+
+    def open_model(adapter: str, model: str) -> Embedder:
+        return build_embedder(settings.model_copy(update={"embedder": adapter, "model": model}))
+
+    return OpenedEmbedders(lambda: configured or build_embedder(settings), open_model)
+
+
+def build_retriever(store: VectorStore, embedders: Embedders, settings: RetrievalSettings) -> Retriever:
     """The whole path from a query to ranked chunks, over one collection."""
-    return Retriever(store, embedder, settings)
+    return Retriever(store, embedders, settings)

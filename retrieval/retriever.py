@@ -7,10 +7,10 @@ from contextlib import contextmanager, nullcontext
 
 from retrieval import feedback, filters, fusion
 from retrieval.analysis import analyzer
-from retrieval.errors import EmbedderMismatch, InvalidQuery
+from retrieval.errors import InvalidQuery
 from retrieval.filters import Filter
-from retrieval.ports import Embedder, Snapshot, Vectors, VectorStore
-from retrieval.records import CollectionInfo, Hit, Retrieval, ScoredChunk
+from retrieval.ports import Embedders, Snapshot, Vectors, VectorStore
+from retrieval.records import Hit, Retrieval, ScoredChunk
 from retrieval.settings import RetrievalSettings
 
 MAX_K = 1_000
@@ -20,9 +20,9 @@ MAX_QUERY_CHARACTERS = 10_000
 class Retriever:
     """Ranks the chunks of one collection for a query. Thread-safe."""
 
-    def __init__(self, store: VectorStore, embedder: Embedder, settings: RetrievalSettings) -> None:
+    def __init__(self, store: VectorStore, embedders: Embedders, settings: RetrievalSettings) -> None:
         self.store = store
-        self.embedder = embedder
+        self.embedders = embedders
         self.settings = settings
 
     def retrieve(
@@ -39,12 +39,12 @@ class Retriever:
 
     def _retrieve(self, snapshot: Snapshot, query: str, k: int, filter: Filter | None) -> Retrieval:
         info = snapshot.info
-        check_embedder(info, self.embedder)
         if filter and info.documents:
             filters.check_fields(filter, info.fields)
         watch = _Watch()
         with watch.stage("embed"):
-            vector = self.embedder.embed_queries([query])[0]
+            # The edition says which model: after a switch, the first query that sees it embeds as it does.
+            vector = self.embedders.of(info.embedder).embed_queries([query])[0]
         terms = {term: float(count) for term, count in Counter(analyzer(info.language).terms(query)).items()}
         rankings = self._search(
             snapshot, vector, terms, depth=max(k, self.settings.candidates), filter=filter, watch=watch
@@ -98,18 +98,6 @@ def check_query(query: str, k: int) -> None:
         raise InvalidQuery(f"the query has {len(query):,} characters, at most {MAX_QUERY_CHARACTERS:,}; shorten it")
     if not 1 <= k <= MAX_K:
         raise InvalidQuery(f"k = {k!r}: ask for 1 to {MAX_K:,} results")
-
-
-def check_embedder(info: CollectionInfo, embedder: Embedder) -> None:
-    """Vectors of two models do not compare: raise EmbedderMismatch rather than rank by noise."""
-    if info.embedder != embedder.info:
-        mine, theirs = embedder.info, info.embedder
-        what = "name" if mine.name != theirs.name else "files or settings"
-        raise EmbedderMismatch(
-            f"collection {info.name!r} was embedded with {theirs.name!r} ({theirs.sha256[:12]}), the configured model "
-            f"is {mine.name!r} ({mine.sha256[:12]}), which differs in its {what}: set retrieval.model to the former, "
-            "or ingest into a new collection"
-        )
 
 
 def _fetch(snapshot: Snapshot, fused: Sequence[Hit], rankings: Mapping[str, Sequence[Hit]]) -> tuple[ScoredChunk, ...]:

@@ -20,7 +20,7 @@ from evals.datasets import read_corpus
 from ingest.chunking import split
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
-from retrieval.build import build_collections, build_embedder
+from retrieval.build import build_collections, build_embedder, build_embedders
 from retrieval.embedders.manifest import MODEL, read_manifest, read_verified, resolve_model
 from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.ports import Embedder, Vectors
@@ -86,9 +86,11 @@ def ingestion_rate(
     """Chunks per second from documents to a collection that is committed."""
     with tempfile.TemporaryDirectory() as folder:
         collections = build_collections(settings.model_copy(update={"path": Path(folder)}))
-        collections.create("bench", embedder=embedder.info)
+        collections.create("bench", embedder=embedder.info, chunking=ingest.chunking)
         store = collections.open("bench", writable=True)
-        report = ingest_documents(documents, store=store, embedder=embedder, settings=ingest)
+        report = ingest_documents(
+            documents, store=store, embedders=build_embedders(settings, embedder), settings=ingest
+        )
         store.close()
     return report.chunks / report.seconds
 

@@ -45,11 +45,11 @@ def search(
         footnote search "net sales" -c filings -k 10 -f '{"year": 2023}' --json
     """
     from generation.serialize import scored_chunk_to_dict
-    from retrieval.build import build_embedder, build_retriever
+    from retrieval.build import build_embedders, build_retriever
 
     settings = configuration(context).settings.retrieval
     with open_store(settings, collection) as store:
-        retriever = build_retriever(store, build_embedder(settings), settings)
+        retriever = build_retriever(store, build_embedders(settings), settings)
         found = retriever.retrieve(query, k=k, filter=parse_filter(filter))
     if json:
         print_json(
@@ -85,11 +85,11 @@ def ask(
     """
     from generation.build import build_answerer
     from generation.serialize import answer_to_dict
-    from retrieval.build import build_embedder, build_retriever
+    from retrieval.build import build_embedders, build_retriever
 
     settings = configuration(context).settings
     with open_store(settings.retrieval, collection) as store:
-        retriever = build_retriever(store, build_embedder(settings.retrieval), settings.retrieval)
+        retriever = build_retriever(store, build_embedders(settings.retrieval), settings.retrieval)
         answer = build_answerer(retriever, settings.generation).answer(question, k=k, filter=parse_filter(filter))
     if json:
         print_json(answer_to_dict(answer))

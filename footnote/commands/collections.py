@@ -1,6 +1,7 @@
 """`footnote status`, `footnote delete`."""
 
 import os
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,8 @@ def status(
     from retrieval.build import build_collections
 
     settings = configuration(context).settings.retrieval
-    names = [collection] if collection else build_collections(settings).names()
+    with closing(build_collections(settings)) as collections:
+        names = [collection] if collection else collections.names()
     found, broken = _look_into(names, settings)
     if json:
         print_json({"collections": found, "broken": broken})
@@ -85,7 +87,8 @@ def delete(
             count = snapshot.info.documents
         if not yes:
             typer.confirm(f"Delete collection {collection!r} with {count:,} documents?", abort=True, err=True)
-        build_collections(settings).drop(collection)
+        with closing(build_collections(settings)) as collections:
+            collections.drop(collection)
         gone = [collection]
     else:
         with open_store(settings, collection, writable=True) as store:

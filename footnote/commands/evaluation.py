@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from footnote.commands.shared import JsonOption, configuration, console, print_json
+from footnote.commands.shared import JsonOption, Store, configuration, console, print_json, with_store
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval and answers on data sets with known right answers.")
 
@@ -21,6 +21,7 @@ def run(
     ] = None,
     split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many queries.")] = None,
+    store: Annotated[Store | None, typer.Option(help="Index the corpus there; default: retrieval.store.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Rank the queries of a test collection and print nDCG, recall, MRR and MAP.
@@ -44,7 +45,7 @@ def run(
     with progress(quiet=json) as on_event:
         result = measure(
             dataset,
-            retrieval=settings.retrieval,
+            retrieval=with_store(settings.retrieval, store),
             ingest=settings.ingest,
             work_path=settings.evals.path,
             modes=mode or list(MODES),

@@ -1,6 +1,6 @@
 """`footnote ingest`."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +19,10 @@ from footnote.commands.shared import (
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
 
 if TYPE_CHECKING:
+    from footnote.config import Settings
     from ingest.pipeline import Report
-    from retrieval.ports import Embedder, VectorStore
-    from retrieval.records import MetadataValue
-    from retrieval.settings import RetrievalSettings
+    from retrieval.ports import VectorStore
+    from retrieval.records import Chunking, EmbedderInfo, MetadataValue
 
 EXIT_INCOMPLETE = 3
 _SHOWN_FAILURES = 20
@@ -50,19 +50,19 @@ def ingest(
     """
     from footnote.progress import progress
     from ingest import pipeline
-    from retrieval.build import build_embedder
+    from retrieval.build import build_embedder, build_embedders
 
     settings = configuration(context).settings
     given = dict(_metadata(entry) for entry in metadata or [])
     embedder = build_embedder(settings.retrieval)
-    _make_if_missing(settings.retrieval, collection, embedder)
+    _make_if_missing(settings, collection, embedder.info)
     with open_store(settings.retrieval, collection, writable=True) as store:
-        _check_model(store, embedder)
+        _say_what_differs(store, collection, embedder.info, settings.ingest.chunking)
         with progress(quiet=json) as on_event:
             report = pipeline.ingest(
                 sources,
                 store=store,
-                embedder=embedder,
+                embedders=build_embedders(settings.retrieval, embedder),
                 settings=settings.ingest,
                 metadata=given,
                 exclude=(settings.retrieval.path, settings.retrieval.models_path, settings.evals.path),
@@ -92,23 +92,32 @@ def _metadata(entry: str) -> "tuple[str, MetadataValue]":
     return name, value if isinstance(value, str | int | float | bool) else text
 
 
-def _make_if_missing(settings: "RetrievalSettings", name: str, embedder: "Embedder") -> None:
+def _make_if_missing(settings: "Settings", name: str, embedder: "EmbedderInfo") -> None:
     from retrieval.build import build_collections
 
-    collections = build_collections(settings)
-    try:
-        collections.open(name).close()
-    except CollectionNotFound:
-        # Another process may make it at the same moment; then it is there, which is all we want.
-        with suppress(CollectionExists):
-            collections.create(name, embedder=embedder.info, language=settings.language)
+    with closing(build_collections(settings.retrieval)) as collections:
+        try:
+            collections.open(name).close()
+        except CollectionNotFound:
+            # Another process may make it at the same moment; then it is there, which is all we want.
+            with suppress(CollectionExists):
+                collections.create(
+                    name, embedder=embedder, chunking=settings.ingest.chunking, language=settings.retrieval.language
+                )
 
 
-def _check_model(store: "VectorStore", embedder: "Embedder") -> None:
-    from retrieval.retriever import check_embedder
-
+def _say_what_differs(store: "VectorStore", name: str, embedder: "EmbedderInfo", chunking: "Chunking") -> None:
+    """A collection goes on as it was made; who has changed the settings since should know."""
     with store.snapshot() as snapshot:
-        check_embedder(snapshot.info, embedder)
+        edition = snapshot.info.edition
+    if (edition.embedder, edition.chunking) != (embedder, chunking):
+        console(stderr=True).print(
+            f"collection {name!r} keeps the model {edition.embedder.name!r} and chunks of "
+            f"{edition.chunking.chunk_tokens} tokens that it was made with; `footnote reindex -c {name}` brings it to "
+            f"the configured {embedder.name!r} and {chunking.chunk_tokens}",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _summarise(report: "Report", collection: str) -> None:

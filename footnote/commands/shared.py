@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,16 @@ FilterOption = Annotated[
     str | None, typer.Option("--filter", "-f", help='Only these documents, e.g. \'{"year": {"$gte": 2023}}\'.')
 ]
 DEFAULT_COLLECTION = "default"
+
+
+class Store(StrEnum):
+    """The stores that can be named in a command."""
+
+    FAISS = "faiss"
+    PGVECTOR = "pgvector"
+    MEMORY = "memory"
+
+
 _UNWRAPPED = 100_000
 
 
@@ -39,11 +50,16 @@ def open_store(settings: "RetrievalSettings", name: str, *, writable: bool = Fal
     """The collection `name`, closed at the end."""
     from retrieval.build import build_collections
 
-    store = build_collections(settings).open(name, writable=writable)
-    try:
+    with (
+        closing(build_collections(settings)) as collections,
+        closing(collections.open(name, writable=writable)) as store,
+    ):
         yield store
-    finally:
-        store.close()
+
+
+def with_store(settings: "RetrievalSettings", store: Store | None) -> "RetrievalSettings":
+    """The settings with another store than the configured one, where one is named."""
+    return settings if store is None else settings.model_copy(update={"store": store.value})
 
 
 def parse_filter(text: str | None) -> "Filter | None":

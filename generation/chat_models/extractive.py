@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from generation.evidence import Assessor, Candidate
+from generation.evidence import Candidate
 from generation.markers import escape
 from generation.ports import ChatRequest, Delta
-from retrieval.analysis import analyzer
 
 RELATIVE_SCORE = 0.15
 """A sentence joins the answer when its score is at least this share of the best one's,"""
@@ -23,16 +22,11 @@ class ExtractiveModel:
 
     name = "extractive"
 
-    def __init__(self, assessor: Assessor, *, max_sentences: int = 3, language: str = "english") -> None:
-        self._assessor = assessor
+    def __init__(self, *, max_sentences: int = 3) -> None:
         self._max_sentences = max_sentences
-        self._language = language
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
-        evidence = request.evidence or self._assessor.assess(
-            request.question, request.chunks, analyzer=analyzer(self._language)
-        )
-        for candidate in compose(evidence.candidates, max_sentences=self._max_sentences):
+        for candidate in compose(request.evidence.candidates, max_sentences=self._max_sentences):
             text = " ".join(escape(candidate.text).split())
             yield Delta(f"{text} [{candidate.source}]\n")
         yield Delta(stop_reason="end")

@@ -11,12 +11,13 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.embedders.manifest import MODEL, TOKENIZER, read_manifest, read_verified
+from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, read_manifest, read_verified
 from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.errors import EmbedderError
 from retrieval.ports import Vectors
@@ -27,14 +28,18 @@ class OnnxEmbedder:
     """The port `Embedder` on a model folder; files are read, verified and loaded at first use.
 
     `threads` is how many texts are embedded at a time, 0 for one per core that this process may use; each takes one
-    core. An idle embedder uses no CPU. Raises ModelInvalid when a file is missing or differs from its manifest.
+    core. An idle embedder uses no CPU. `model` is what the settings call it (default: the folder). Raises ModelInvalid
+    when a file is missing or differs from its manifest.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+    def __init__(self, folder: Path, *, threads: int = 0, model: str = "") -> None:
         if threads < 0:
             raise EmbedderError(f"threads is {threads!r}; use 0 for one per core, or a positive number")
         self._folder = folder
         self._manifest = read_manifest(folder)
+        # A folder is remembered by its absolute path: the next command may run in another directory.
+        opened_by = str(Path(model).absolute()) if (Path(model) / MANIFEST).is_file() else model
+        self._info = replace(self._manifest.info, adapter="onnx", model=opened_by or str(folder.absolute()))
         self._threads = threads or usable_cores()
         self._lock = threading.Lock()
         self._tokenizer = FastTokenizer(
@@ -45,7 +50,7 @@ class OnnxEmbedder:
 
     @property
     def info(self) -> EmbedderInfo:
-        return self._manifest.info
+        return self._info
 
     @property
     def tokenizer(self) -> FastTokenizer:

@@ -26,6 +26,7 @@ class SentenceTransformersEmbedder:
 
     def __init__(self, model: str, *, device: str = "cpu", batch_size: int = 8) -> None:
         self._folder = find_source(model)
+        self._model_setting = str(Path(model).absolute()) if Path(model).is_dir() else model
         # A folder may be moved, and its path concerns nobody who reads the collection: the hash tells models apart.
         self._name = Path(model).resolve().name if Path(model).is_dir() else model
         self._device = device
@@ -48,6 +49,8 @@ class SentenceTransformersEmbedder:
             pooling=modes.get(pooling, "service"),
             query_prefix=query_prefix,
             document_prefix=document_prefix,
+            adapter="sentence-transformers",
+            model=self._model_setting,
         )
 
     @cached_property

@@ -9,14 +9,17 @@ import numpy as np
 
 from generation.records import Answer, AnswerEvent, AnswerStream, Citation, Sentence, SentenceEvent
 from retrieval import filters
+from retrieval.build import build_embedders
 from retrieval.errors import CollectionExists, CollectionNotFound, DocumentNotFound, InvalidQuery
 from retrieval.filters import Filter
-from retrieval.ports import Replacement, Snapshot, Vectors, VectorStore
+from retrieval.ports import DEFAULT_CHUNKING, Replacement, Snapshot, Vectors, VectorStore
 from retrieval.records import (
     Chunk,
+    Chunking,
     CollectionInfo,
     Document,
     DocumentInfo,
+    Edition,
     EmbedderInfo,
     Hit,
     Retrieval,
@@ -26,6 +29,7 @@ from retrieval.records import (
     StoredChunk,
     chunk_id,
 )
+from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
 
 DOCUMENTS = (
@@ -52,9 +56,10 @@ class FakeStore:
     def info(self) -> CollectionInfo:
         names = sorted({name for document in self.by_id.values() for name in document.metadata})
         size = len(self.by_id)
-        return CollectionInfo("demo", FakeEmbedder().info, "english", size, size, 1, tuple(names))
+        edition = Edition(1, FakeEmbedder().info, Chunking(), size, size, "2026-11-01T12:00:00+00:00")
+        return CollectionInfo("demo", "english", size, 1, tuple(names), edition, 1, (edition,))
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
+    def snapshot(self, *, edition: int | None = None) -> AbstractContextManager[Snapshot]:
         if self.dropped:
             raise CollectionNotFound("collection 'demo' was dropped since it was opened; open it again")
         return nullcontext(self)
@@ -76,14 +81,31 @@ class FakeStore:
             raise DocumentNotFound(f"no document {doc_id!r} in 'demo'")
         return self.by_id[doc_id]
 
-    def documents(self, *, filter: Filter | None = None, after: str = "", limit: int = 100) -> list[DocumentInfo]:
+    def documents(
+        self, *, filter: Filter | None = None, after: str = "", limit: int = 100, unindexed: bool = False
+    ) -> list[DocumentInfo]:
         infos = [self.by_id[doc_id].info for doc_id in sorted(self.by_id) if doc_id > after]
         return [info for info in infos if filter is None or filters.matches(filter, info)][:limit]
 
     def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
         raise NotImplementedError
 
-    def replace(self, replacements: Sequence[Replacement]) -> None:
+    def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
+        raise NotImplementedError
+
+    def replace(self, replacements: Sequence[Replacement], *, edition: int | None = None) -> None:
+        raise NotImplementedError
+
+    def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
+        raise NotImplementedError
+
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+        raise NotImplementedError
+
+    def switch(self, edition: int) -> None:
+        raise NotImplementedError
+
+    def drop_edition(self, edition: int) -> None:
         raise NotImplementedError
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
@@ -102,11 +124,14 @@ class FakeCollections:
     def __init__(self, stores: Mapping[str, FakeStore]) -> None:
         self.stores = dict(stores)
         self.opened: list[str] = []
+        self.closed = False
 
     def names(self) -> list[str]:
         return sorted(self.stores)
 
-    def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
+    def create(
+        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+    ) -> None:
         raise CollectionExists(f"collection {name!r} is there already")
 
     def open(self, name: str, *, writable: bool = False) -> VectorStore:
@@ -118,13 +143,16 @@ class FakeCollections:
     def drop(self, name: str) -> None:
         del self.stores[name]
 
+    def close(self) -> None:
+        self.closed = True
+
 
 class FakeRetriever:
     """Every document that the filter lets through, by doc_id; refuses the bounds that the real one refuses."""
 
     def __init__(self, store: VectorStore) -> None:
         self.store = store
-        self.embedder = FakeEmbedder()
+        self.embedders = build_embedders(RetrievalSettings(), FakeEmbedder())
 
     def retrieve(
         self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None

@@ -7,7 +7,7 @@ import pytest
 from generation.answerer import Answerer
 from generation.ports import ChatModel
 from generation.settings import GenerationSettings
-from retrieval.build import build_collections, build_retriever
+from retrieval.build import build_collections, build_embedders, build_retriever
 from retrieval.ports import VectorStore
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
@@ -44,7 +44,7 @@ def replace(store: VectorStore, embedder: FakeEmbedder) -> Callable[[str, str], 
 @pytest.fixture
 def retriever(store: VectorStore, embedder: FakeEmbedder) -> Retriever:
     """Over the collection, with default settings."""
-    return build_retriever(store, embedder, RetrievalSettings(store="memory"))
+    return build_retriever(store, build_embedders(RetrievalSettings(), embedder), RetrievalSettings(store="memory"))
 
 
 @pytest.fixture

@@ -7,20 +7,19 @@ from generation.build import build_answerer, build_chat_model
 from generation.settings import GenerationSettings
 from retrieval.errors import ConfigError
 from retrieval.retriever import Retriever
-from tests.fakes import FakeEmbedder
 
 
 def test_the_default_needs_nothing() -> None:
     """No server, no key."""
-    assert build_chat_model(GenerationSettings(), FakeEmbedder()).name == "extractive"
+    assert build_chat_model(GenerationSettings()).name == "extractive"
 
 
 def test_names_the_model_that_is_set() -> None:
     """As it shows in answers."""
     openai = GenerationSettings(chat_model="openai", base_url="http://localhost:1/v1", model="tiny")
-    assert build_chat_model(openai, FakeEmbedder()).name == "openai:tiny"
+    assert build_chat_model(openai).name == "openai:tiny"
     bedrock = GenerationSettings(chat_model="bedrock", region="eu-central-1", model="amazon.nova-lite-v1:0")
-    assert build_chat_model(bedrock, FakeEmbedder()).name == "bedrock:amazon.nova-lite-v1:0"
+    assert build_chat_model(bedrock).name == "bedrock:amazon.nova-lite-v1:0"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_names_the_model_that_is_set() -> None:
 def test_a_setting_that_is_needed_is_named(values: dict[str, str], missing: str) -> None:
     """With an example."""
     with pytest.raises(ConfigError, match=f"{missing} is empty.*for example"):
-        build_chat_model(GenerationSettings.model_validate(values), FakeEmbedder())
+        build_chat_model(GenerationSettings.model_validate(values))
 
 
 @pytest.mark.parametrize("values", [{"threshold": 1.5}, {"k": 0}, {"max_sentences": 0}, {"colour": "red"}])

@@ -19,7 +19,7 @@ def _citer(retriever: Retriever, store: VectorStore, question: str, doc_id: str)
     chunks = retriever.retrieve(question).chunks
     number = next(i for i, found in enumerate(chunks, start=1) if found.chunk.doc_id == doc_id)
     with store.snapshot() as snapshot:
-        return Citer(chunks, snapshot, embedder=retriever.embedder, analyzer=ENGLISH), number
+        return Citer(chunks, snapshot, embedder=FakeEmbedder(512), analyzer=ENGLISH), number
 
 
 def test_a_verbatim_sentence_has_full_support(retriever: Retriever, store: VectorStore) -> None:
@@ -79,11 +79,11 @@ def test_a_document_that_was_replaced_cannot_be_cited(
     number = next(i for i, found in enumerate(chunks, start=1) if found.chunk.doc_id == "leave")
     replace("leave", TEXTS["leave"].replace("27", "12"))
     with store.snapshot() as snapshot:
-        citer = Citer(chunks, snapshot, embedder=retriever.embedder, analyzer=ENGLISH)
+        citer = Citer(chunks, snapshot, embedder=FakeEmbedder(512), analyzer=ENGLISH)
     assert citer.cite(Claim("They lapse on 31 March.", (number,))).dropped == 1
     store.delete(["leave"])
     with store.snapshot() as snapshot:
-        citer = Citer(chunks, snapshot, embedder=retriever.embedder, analyzer=ENGLISH)
+        citer = Citer(chunks, snapshot, embedder=FakeEmbedder(512), analyzer=ENGLISH)
     assert citer.cite(Claim("They lapse on 31 March.", (number,))).dropped == 1
 
 

@@ -254,8 +254,10 @@ def test_a_pronoun_brings_its_sentence_along() -> None:
 
 
 def test_the_model_writes_a_marked_line_for_each_sentence() -> None:
-    """Also when nobody has weighed the evidence before; line breaks of the source become spaces."""
+    """Line breaks of the source become spaces; what looks like a marker there is none here."""
     chunk = _scored("The fee is\n12 EUR [3].")
-    model = ExtractiveModel(Assessor(FakeEmbedder()), max_sentences=1)
-    deltas = list(model.stream(ChatRequest((), "What is the fee?", [chunk])))
+    evidence = Assessor(FakeEmbedder()).assess("What is the fee?", [chunk], analyzer=ENGLISH)
+    deltas = list(
+        ExtractiveModel(max_sentences=1).stream(ChatRequest((), "What is the fee?", [chunk], evidence=evidence))
+    )
     assert "".join(delta.text for delta in deltas) == "The fee is 12 EUR \\[3]. [1]\n"

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.chunking import SPECIAL_TOKENS, fingerprint, split
+from ingest.chunking import SPECIAL_TOKENS, split
 from ingest.loaders.builder import DocumentBuilder, Origin
-from ingest.settings import ChunkingSettings, IngestSettings
+from ingest.settings import IngestSettings
 from retrieval.errors import ConfigError
 from retrieval.ports import Tokenizer
-from retrieval.records import Chunk, Document
+from retrieval.records import Chunk, Chunking, Document
 from tests.fakes import WordTokenizer
 from tests.unit.ingest.files import read
 
@@ -43,7 +43,7 @@ TOKENIZERS = [WordTokenizer(), CharacterTokenizer(), UnknownWordTokenizer()]
 
 
 def chunks_of(document: Document, *, window: int = 64, chunk_tokens: int = 40, **options: int) -> list[Chunk]:
-    chosen = ChunkingSettings(chunk_tokens=chunk_tokens, context_tokens=options.get("context_tokens", 12))
+    chosen = Chunking(chunk_tokens=chunk_tokens, context_tokens=options.get("context_tokens", 12))
     chosen = replace(chosen, overlap_tokens=options.get("overlap_tokens", 0))
     return split(document, tokenizer=WordTokenizer(), window=window, settings=chosen)
 
@@ -106,7 +106,7 @@ def test_promise_one_holds_for_any_text(
     if builder.is_empty:
         return
     document = builder.build(ORIGIN)
-    chosen = ChunkingSettings(chunk_tokens=chunk_tokens, context_tokens=context_tokens)
+    chosen = Chunking(chunk_tokens=chunk_tokens, context_tokens=context_tokens)
     check(document, split(document, tokenizer=tokenizer, window=window, settings=chosen), tokenizer, window)
 
 
@@ -119,7 +119,7 @@ def test_overlapping_chunks_keep_offsets_and_window(text: str, overlap: int, tok
     if builder.is_empty:
         return
     document = builder.build(ORIGIN)
-    chosen = ChunkingSettings(chunk_tokens=30, context_tokens=8, overlap_tokens=overlap)
+    chosen = Chunking(chunk_tokens=30, context_tokens=8, overlap_tokens=overlap)
     chunks = split(document, tokenizer=tokenizer, window=48, settings=chosen)
     for chunk in chunks:
         assert document.text[chunk.start : chunk.end] == chunk.text
@@ -140,7 +140,7 @@ def test_elements_that_do_not_cover_the_text_lose_nothing() -> None:
 def test_a_word_without_end_is_cut_anywhere(tokenizer: Tokenizer) -> None:
     """Ten thousand letters without a blank, between two sentences."""
     document = read(f"Before it. {'x' * 10_000} After it.", "a.txt")
-    chunks = split(document, tokenizer=tokenizer, window=64, settings=ChunkingSettings(40, 12))
+    chunks = split(document, tokenizer=tokenizer, window=64, settings=Chunking(40, 12))
     check(document, chunks, tokenizer, 64)
     assert len(chunks) > 10
 
@@ -148,7 +148,7 @@ def test_a_word_without_end_is_cut_anywhere(tokenizer: Tokenizer) -> None:
 def test_letters_are_not_torn_from_their_accents() -> None:
     """A cut within a word leaves what is shown as one sign whole."""
     document = read("\u0915\u094d\u0937\u093f" * 1000, "a.txt")
-    chunks = split(document, tokenizer=CharacterTokenizer(), window=64, settings=ChunkingSettings(40, 12))
+    chunks = split(document, tokenizer=CharacterTokenizer(), window=64, settings=Chunking(40, 12))
     check(document, chunks, CharacterTokenizer(), 64)
     assert {chunk.text[0] for chunk in chunks} <= {"\u0915", "\u0937"}
 
@@ -181,7 +181,7 @@ def test_paragraphs_are_cut_at_sentence_ends() -> None:
 def test_sentences_end_in_scripts_without_blanks_too() -> None:
     """Chinese and Japanese full stops end a sentence by themselves."""
     document = read("今天天气很好我们去公园散步吧。" * 20, "a.txt")
-    chunks = split(document, tokenizer=CharacterTokenizer(), window=64, settings=ChunkingSettings(40, 12))
+    chunks = split(document, tokenizer=CharacterTokenizer(), window=64, settings=Chunking(40, 12))
     assert len(chunks) > 5
     assert all(chunk.text.endswith("。") for chunk in chunks)
 
@@ -269,19 +269,6 @@ def test_a_window_without_room_is_refused() -> None:
     """Before anything is cut into crumbs."""
     with pytest.raises(ConfigError, match="window of 8 tokens is too small"):
         chunks_of(read("x", "a.txt"), window=8)
-
-
-def test_the_fingerprint_changes_with_each_setting() -> None:
-    """A change of any of them makes other chunks."""
-    base = ChunkingSettings()
-    others = [
-        fingerprint(replace(base, chunk_tokens=100), 256),
-        fingerprint(replace(base, context_tokens=0), 256),
-        fingerprint(replace(base, overlap_tokens=5), 256),
-        fingerprint(base, 512),
-    ]
-    assert len({fingerprint(base, 256), *others}) == 5
-    assert fingerprint(base, 256) == fingerprint(ChunkingSettings(), 256)
 
 
 @pytest.mark.timeout(30)

@@ -3,22 +3,25 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ingest import chunking, pipeline
+from ingest.indexing import Indexer
 from ingest.pipeline import Discovered, Embedded, Event, Finished, ingest, ingest_documents
 from ingest.preparation import ahead
 from ingest.settings import IngestSettings
-from retrieval.build import build_collections
+from retrieval.build import build_collections, build_embedders
 from retrieval.errors import SourceNotFound
-from retrieval.ports import Vectors, VectorStore
-from retrieval.records import Document
+from retrieval.ports import Embedder, Vectors, VectorStore
+from retrieval.records import Chunking, Document, Edition, EmbedderInfo
 from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
 
 SETTINGS = IngestSettings()
+FAKES = build_embedders(RetrievalSettings(), FakeEmbedder())
 
 
 class CountingEmbedder(FakeEmbedder):
@@ -58,7 +61,7 @@ def texts(store: VectorStore) -> dict[str, str]:
 def test_files_become_documents_with_ledger_lines(store: VectorStore, papers: Path) -> None:
     """Text, chunks, one line each, and events that tell the truth."""
     events: list[Event] = []
-    report = ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS, on_event=events.append)
+    report = ingest([papers], store=store, embedders=FAKES, settings=SETTINGS, on_event=events.append)
     assert (report.files, report.ingested, report.complete, report.chunks) == (2, 2, True, 2)
     assert texts(store)["a.txt"] == "The pump starts at 40 bar."
     assert isinstance(events[0], Discovered)
@@ -67,18 +70,23 @@ def test_files_become_documents_with_ledger_lines(store: VectorStore, papers: Pa
     with store.snapshot() as snapshot:
         lines = snapshot.sources()
     assert [(line.status, line.chunks, len(line.content_hash)) for line in lines] == [("ingested", 1, 64)] * 2
-    assert all(line.recorded_at and "fake@" in line.fingerprint for line in lines)
+    assert all(line.recorded_at and "metadata:none" in line.fingerprint for line in lines)
 
 
 def test_nothing_is_embedded_twice(store: VectorStore, papers: Path) -> None:
     """A second run leaves all alone; a changed file alone is processed."""
     embedder = CountingEmbedder()
-    ingest([papers], store=store, embedder=embedder, settings=SETTINGS)
+    ingest([papers], store=store, embedders=build_embedders(RetrievalSettings(), embedder), settings=SETTINGS)
     (papers / "a.txt").touch()
-    again = ingest([papers], store=store, embedder=embedder, settings=SETTINGS)
+    again = ingest([papers], store=store, embedders=build_embedders(RetrievalSettings(), embedder), settings=SETTINGS)
     assert (again.ingested, again.unchanged, embedder.texts) == (0, 2, 2)
     (papers / "a.txt").write_text("The pump starts at 55 bar.")
-    assert ingest([papers], store=store, embedder=embedder, settings=SETTINGS).ingested == 1
+    assert (
+        ingest(
+            [papers], store=store, embedders=build_embedders(RetrievalSettings(), embedder), settings=SETTINGS
+        ).ingested
+        == 1
+    )
     assert (texts(store)["a.txt"], embedder.texts) == ("The pump starts at 55 bar.", 3)
 
 
@@ -86,33 +94,33 @@ def test_nothing_is_embedded_twice(store: VectorStore, papers: Path) -> None:
 def test_another_way_of_processing_processes_again(
     store: VectorStore, papers: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """The fingerprint covers chunker, parser and given metadata: only what they touch is done again."""
-    ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+    """The fingerprint covers parser and given metadata; chunking is the edition's, whatever the settings say now."""
+    ingest([papers], store=store, embedders=FAKES, settings=SETTINGS)
     settings, metadata, expected = SETTINGS, {}, 2
     if change == "chunking":
-        settings = IngestSettings(chunk_tokens=100)
+        settings, expected = IngestSettings(chunk_tokens=100), 0
     elif change == "parser":
         monkeypatch.setattr("ingest.loaders.markdown.VERSION", 999)
         expected = 1
     else:
         metadata = {"year": 2023}
-    report = ingest([papers], store=store, embedder=FakeEmbedder(), settings=settings, metadata=metadata)
+    report = ingest([papers], store=store, embedders=FAKES, settings=settings, metadata=metadata)
     assert report.ingested == expected
 
 
 def test_a_failure_is_recorded_and_keeps_the_former_version(store: VectorStore, papers: Path) -> None:
     """The run goes on; the document stays as it was; a mended file is taken the next time."""
-    ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+    ingest([papers], store=store, embedders=FAKES, settings=SETTINGS)
     (papers / "a.txt").write_bytes(b"")
     (papers / "c.txt").write_text("One more.")
-    report = ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+    report = ingest([papers], store=store, embedders=FAKES, settings=SETTINGS)
     assert (report.ingested, [failure.name for failure in report.failures]) == (1, ["a.txt"])
     assert texts(store)["a.txt"] == "The pump starts at 40 bar."
     with store.snapshot() as snapshot:
         (line,) = snapshot.sources(status="failed")
     assert "a.txt" in line.error
     (papers / "a.txt").write_text("The pump starts at 40 bar.")
-    assert ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS).complete
+    assert ingest([papers], store=store, embedders=FAKES, settings=SETTINGS).complete
 
 
 def test_a_fault_of_our_own_costs_one_file(
@@ -127,7 +135,7 @@ def test_a_fault_of_our_own_costs_one_file(
         return split(document, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(chunking, "split", faulty)
-    report = ingest([papers], store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+    report = ingest([papers], store=store, embedders=FAKES, settings=SETTINGS)
     assert (report.ingested, report.failures[0].error) == (1, "'a.txt': internal error RecursionError: too deep")
     assert "Traceback" in caplog.text
 
@@ -135,7 +143,7 @@ def test_a_fault_of_our_own_costs_one_file(
 def test_a_missing_argument_stops_before_anything_is_done(store: VectorStore, papers: Path) -> None:
     """One wrong path among good ones: nothing is half done."""
     with pytest.raises(SourceNotFound, match="nowhere"):
-        ingest([papers, papers / "nowhere"], store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+        ingest([papers, papers / "nowhere"], store=store, embedders=FAKES, settings=SETTINGS)
     assert texts(store) == {}
 
 
@@ -143,7 +151,7 @@ def test_many_documents_are_written_in_batches(store: VectorStore, monkeypatch: 
     """Each batch is one commit; all documents arrive, each with its own vectors."""
     monkeypatch.setattr(pipeline, "BATCH_CHUNKS", 10)
     documents = [Document(f"d{n:03d}", f"x:{n}", f"t{n}", "text/plain", f"word{n} pump") for n in range(95)]
-    report = ingest_documents(iter(documents), store=store, embedder=FakeEmbedder(), settings=SETTINGS)
+    report = ingest_documents(iter(documents), store=store, embedders=FAKES, settings=SETTINGS)
     assert (report.ingested, report.chunks) == (95, 95)
     with store.snapshot() as snapshot:
         assert snapshot.info.sequence == 10
@@ -180,3 +188,59 @@ def test_working_ahead_is_bounded_and_stops() -> None:
     assert len(made) <= 7
     iterator.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "prepare"]
+
+
+def test_a_switch_in_the_middle_of_a_run_is_followed(
+    store: VectorStore, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was cut and embedded for the former edition is made again for the new one; nothing is lost."""
+    fake, other = FakeEmbedder(), FakeEmbedder(dimension=32, name="other")
+    small = Chunking(chunk_tokens=8, context_tokens=0)
+    (papers / "c.txt").write_text("The pump has a filter. " * 8)
+
+    class Both:
+        def of(self, info: EmbedderInfo) -> Embedder:
+            return next(one for one in (fake, other) if one.info == info)
+
+    assert store.add_edition(embedder=other.info, chunking=small) == 2
+    events: list[Event] = []
+
+    def switch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Embedded) and store_is_at(store) == 1:
+            with store.snapshot(edition=2) as snapshot:
+                missing = [info.doc_id for info in snapshot.documents(unindexed=True)]
+                again = snapshot.contents(missing)
+            indexer = Indexer(edition_of(store, 2), Both())
+            remade = []
+            for one in again:
+                chunks = indexer.split(one.document)
+                remade.append(replace(one, chunks=chunks, vectors=indexer.embed(chunks)))
+            store.index(remade, edition=2)
+            store.switch(2)
+
+    monkeypatch.setattr(pipeline, "BATCH_CHUNKS", 1)
+    report = ingest([papers], store=store, embedders=Both(), settings=SETTINGS, on_event=switch)
+    assert (report.ingested, report.failures) == (3, [])
+    with store.snapshot() as snapshot:
+        assert (snapshot.info.live, snapshot.info.documents, snapshot.info.edition.documents) == (2, 3, 3)
+        (long,) = [info for info in snapshot.documents() if info.source_uri.endswith("c.txt")]
+        (content,) = snapshot.contents([long.doc_id])
+        assert len(content.chunks) > 4
+        assert content.vectors.shape == (len(content.chunks), 32)
+        assert content.source is not None
+        assert content.source.chunks == len(content.chunks)
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert len(finished) == 3
+
+
+def store_is_at(store: VectorStore) -> int:
+    """The live edition."""
+    with store.snapshot() as snapshot:
+        return snapshot.info.live
+
+
+def edition_of(store: VectorStore, number: int) -> Edition:
+    """What the store says of an edition."""
+    with store.snapshot(edition=number) as snapshot:
+        return snapshot.info.edition

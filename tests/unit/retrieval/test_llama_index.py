@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from retrieval.build import build_collections
+from retrieval.build import build_collections, build_embedders
 from retrieval.errors import InvalidFilter
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
@@ -24,7 +24,7 @@ def retriever() -> Iterator[Retriever]:
         [replacement("policy", ["Employees have 27 days of leave.", "Ask in writing."], {"tags": ("hr", "x")})]
     )
     store.replace([replacement("manual", ["Start the pump at 40 bar."], {"tags": ("tech",)})])
-    yield Retriever(store, FakeEmbedder(), RetrievalSettings())
+    yield Retriever(store, build_embedders(RetrievalSettings(), FakeEmbedder()), RetrievalSettings())
     store.close()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from retrieval import feedback, filters
-from retrieval.build import build_collections
+from retrieval.build import build_collections, build_embedders
 from retrieval.errors import EmbedderMismatch, InvalidQuery, UnknownField
 from retrieval.ports import VectorStore
 from retrieval.retriever import Retriever
@@ -32,7 +32,7 @@ def store() -> Iterator[VectorStore]:
 
 
 def retriever(store: VectorStore, **settings: Any) -> Retriever:
-    return Retriever(store, FakeEmbedder(), RetrievalSettings(**settings))
+    return Retriever(store, build_embedders(RetrievalSettings(), FakeEmbedder()), RetrievalSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_impossible_queries_are_refused(store: VectorStore, query: str, k: int, 
 
 def test_another_model_is_refused(store: VectorStore) -> None:
     """The message names both models and what to do."""
-    other = Retriever(store, FakeEmbedder(name="other"), RetrievalSettings())
-    with pytest.raises(EmbedderMismatch, match=r"embedded with 'fake'.*configured model is 'other'.*retrieval\.model"):
+    other = Retriever(store, build_embedders(RetrievalSettings(), FakeEmbedder(name="other")), RetrievalSettings())
+    with pytest.raises(EmbedderMismatch, match=r"embedded with 'fake'.*the model here is 'other'.*retrieval\.model"):
         other.retrieve("leave")
 
 

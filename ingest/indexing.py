@@ -1,0 +1,40 @@
+"""Document -> chunks -> vectors, as one edition of a collection has them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ingest import chunking
+from retrieval.ports import Embedders, Vectors
+from retrieval.records import Chunk, Document, Edition
+
+EMBED_SLICE = 256
+"""Chunks between two signs of progress."""
+
+
+def _ignore(embedded: int) -> None:
+    """For callers that do not watch."""
+
+
+class Indexer:
+    """Cuts and embeds for `edition`, with the embedder that it names. Raises EmbedderMismatch when that is not here."""
+
+    def __init__(self, edition: Edition, embedders: Embedders) -> None:
+        self.edition = edition.number
+        self.embedder = embedders.of(edition.embedder)
+        self._chunking = edition.chunking
+
+    def split(self, document: Document) -> list[Chunk]:
+        """The chunks of a document, in reading order."""
+        return chunking.split(
+            document, tokenizer=self.embedder.tokenizer, window=self.embedder.info.window, settings=self._chunking
+        )
+
+    def embed(self, chunks: Sequence[Chunk], on_embedded: Callable[[int], None] = _ignore) -> Vectors:
+        """Shape (len(chunks), dimension). `on_embedded` hears of every few texts, how many they were."""
+        texts = [chunk.indexed_text for chunk in chunks]
+        parts = [np.zeros((0, self.embedder.info.dimension), dtype=np.float32)]
+        for i in range(0, len(texts), EMBED_SLICE):
+            parts.append(self.embedder.embed_documents(texts[i : i + EMBED_SLICE]))
+            on_embedded(len(parts[-1]))
+        return np.concatenate(parts)
