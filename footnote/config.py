@@ -149,7 +149,7 @@ def _problems(error: ValidationError, path: Path | None, from_file: dict[str, An
 
 
 def _masked(name: str, value: object) -> str:
-    return "(secret)" if "key" in name or "password" in name else repr(value)[:100]
+    return "(secret)" if any(word in name for word in ("key", "password", "postgres_url")) else repr(value)[:100]
 
 
 def _shown(value: object) -> object:
