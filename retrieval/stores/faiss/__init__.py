@@ -1,10 +1,14 @@
 """The embedded default store: a folder with a SQLite catalog and index segments derived from it.
 
-catalog.py      the log of record: every table and every statement
+schema.py       the tables
+catalog.py      the log of record: what is read of it
+changes.py      what a commit may change in it
 filter_sql.py   filters as conditions over the catalog
 segment.py      immutable dense + lexical index of some chunks: build, merge, save, load, search
 index.py        the segments that serve one commit; follows the catalog, in any process
-store.py        collections as folders, the writer, the snapshot
+index_writer.py upkeep of the segments, beside any number of writers
+snapshot.py     one view of a collection
+store.py        collections as folders, the handle that reads and writes
 """
 
 from retrieval.stores.faiss.store import FaissCollections

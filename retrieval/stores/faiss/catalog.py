@@ -1,39 +1,46 @@
-"""The catalog of one collection: a SQLite file (WAL) that is the log of record. Every statement is here.
+"""The catalog of one collection: a SQLite file (WAL) that is the log of record. What is read of it; `changes` writes.
 
 Whatever an index holds can be built again from these tables. A chunk's key is never used twice, and grows: what is
-newer than an index is what has a greater key.
+newer than an index is what has a greater key. Documents, their texts and the ledger belong to all editions; chunks,
+vectors, segments and tombstones to one each.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import filters
-from retrieval.errors import DocumentNotFound, StoreCorrupt, StoreTooNew
+from retrieval.errors import DocumentNotFound, StoreCorrupt, StoreTooNew, WriterBusy
 from retrieval.filters import Filter
 from retrieval.ports import Replacement, Vectors
 from retrieval.records import (
+    Chunking,
     CollectionInfo,
     Document,
     DocumentInfo,
+    Edition,
     EmbedderInfo,
     SourceRecord,
     SourceStatus,
     StoredChunk,
 )
+from retrieval.stores.checks import check_edition
 from retrieval.stores.faiss import rows
+from retrieval.stores.faiss.changes import Changes
 from retrieval.stores.faiss.filter_sql import condition
-from retrieval.stores.faiss.rows import Row
+from retrieval.stores.faiss.rows import Row, SegmentRow
 from retrieval.stores.faiss.schema import SCHEMA_VERSION, translated
 
 Keys = NDArray[np.int64]
+
+TURN_SECONDS = 30.0
+"""How long a writer waits for another one's commit; the longest, of a large batch, takes a few seconds."""
 
 _CHUNK = """
 SELECT c.chunk_id, d.doc_id, d.version, c.ordinal, c.start, c."end", c.text, c.page, c.headings, c.context,
@@ -54,13 +61,12 @@ SELECT name FROM found WHERE name IS NOT NULL
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """A segment that the catalog knows: its folder, the range of keys it covers, how many chunks it was built of."""
+class IndexInput:
+    """What an index is built of: live chunks by ascending key."""
 
-    name: str
-    first_key: int
-    last_key: int
-    chunks: int
+    keys: Keys
+    vectors: Vectors
+    texts: list[str]
 
 
 class Catalog:
@@ -71,7 +77,7 @@ class Catalog:
         if not path.exists():
             raise StoreCorrupt(f"{path} is missing; restore it from a backup, or delete {path.parent} and ingest again")
         with translated(path):
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=TURN_SECONDS)
             # FULL: an acknowledged commit survives a power cut, not only the end of the process.
             self._db.execute(f"PRAGMA synchronous = {'FULL' if writable else 'NORMAL'}")
             self._db.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
@@ -81,6 +87,11 @@ class Catalog:
         if version > SCHEMA_VERSION:
             raise StoreTooNew(
                 f"{path} has schema version {version}, this Footnote reads up to {SCHEMA_VERSION}: upgrade Footnote"
+            )
+        if version < SCHEMA_VERSION:
+            raise StoreCorrupt(
+                f"{path} has schema version {version} of an older Footnote, this one reads {SCHEMA_VERSION}: "
+                f"drop collection {path.parent.name!r} and ingest again"
             )
 
     def close(self) -> None:
@@ -92,20 +103,21 @@ class Catalog:
         with translated(self.path):
             self._db.execute("BEGIN")
             try:
-                self._db.execute(
-                    "SELECT value FROM meta LIMIT 1"
-                ).fetchone()  # a transaction begins with its first read
+                self.sequence()  # a transaction begins with its first read
                 yield
             finally:
                 self._db.execute("ROLLBACK")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """All or nothing; durable when it is left, and one more in the sequence."""
+    def writing(self) -> Iterator[Changes]:
+        """All or nothing; durable when it is left, and one more in the sequence.
+
+        Raises WriterBusy when another writer's commit takes longer than `TURN_SECONDS`.
+        """
         with translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
+            self._begin_writing()
             try:
-                yield
+                yield Changes(self._db)
                 self._db.execute("UPDATE meta SET value = value + 1 WHERE name = 'sequence'")
                 self._db.execute("COMMIT")
             except BaseException:
@@ -113,39 +125,60 @@ class Catalog:
                     self._db.execute("ROLLBACK")
                 raise
 
-    # Reading
-
     def sequence(self) -> int:
         return int(self._db.execute("SELECT value FROM meta WHERE name = 'sequence'").fetchone()[0])
 
-    def embedder(self) -> EmbedderInfo:
-        return EmbedderInfo(**json.loads(self._meta()["embedder"]))
+    def live(self) -> int:
+        """Number of the live edition."""
+        return int(self._db.execute("SELECT value FROM meta WHERE name = 'live'").fetchone()[0])
+
+    def document_count(self) -> int:
+        """Documents of the collection, whatever edition has them indexed."""
+        return int(self._db.execute("SELECT value FROM meta WHERE name = 'documents'").fetchone()[0])
 
     def language(self) -> str:
         return str(self._meta()["language"])
 
-    def info(self) -> CollectionInfo:
-        meta = self._meta()
+    def editions(self) -> dict[int, Edition]:
+        """All editions by number."""
+        found = self._db.execute(
+            "SELECT number, embedder, chunking, documents, chunks, created_at FROM edition ORDER BY number"
+        )
+        return {
+            row[0]: Edition(row[0], EmbedderInfo(**json.loads(row[1])), Chunking(**json.loads(row[2])), *row[3:])
+            for row in found
+        }
+
+    def edition(self, number: int) -> Edition:
+        """Raises EditionNotFound."""
+        editions = self.editions()
+        check_edition(number, editions)
+        return editions[number]
+
+    def info(self, edition: int) -> CollectionInfo:
+        meta, editions = self._meta(), self.editions()
         return CollectionInfo(
             name=meta["name"],
-            embedder=EmbedderInfo(**json.loads(meta["embedder"])),
             language=meta["language"],
             documents=meta["documents"],
-            chunks=meta["chunks"],
             sequence=meta["sequence"],
             fields=tuple(name for (name,) in self._db.execute(_FIELDS)),
+            edition=editions[edition],
+            live=meta["live"],
+            editions=tuple(editions.values()),
         )
 
-    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
-        found = {row[0]: row for row in self._in(f"{_CHUNK} WHERE c.chunk_id IN (%s)", chunk_ids)}
+    def chunks(self, edition: int, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        sql = f"{_CHUNK} WHERE c.edition = ? AND c.chunk_id IN (%s)"
+        found = {row[0]: row for row in self._in(sql, chunk_ids, edition)}
         return [rows.stored_chunk(found[chunk_id]) for chunk_id in chunk_ids if chunk_id in found]
 
     def chunk_ids(self, keys: Iterable[int]) -> dict[int, str]:
         return dict(self._in("SELECT chunk_key, chunk_id FROM chunk WHERE chunk_key IN (%s)", list(keys)))
 
-    def vectors(self, chunk_ids: Sequence[str]) -> dict[str, Vectors]:
-        sql = "SELECT chunk_id, value FROM chunk JOIN vector USING (chunk_key) WHERE chunk_id IN (%s)"
-        return {chunk_id: np.frombuffer(blob, dtype="<f4") for chunk_id, blob in self._in(sql, chunk_ids)}
+    def vectors(self, edition: int, chunk_ids: Sequence[str]) -> dict[str, Vectors]:
+        sql = "SELECT chunk_id, value FROM chunk JOIN vector USING (chunk_key) WHERE edition = ? AND chunk_id IN (%s)"
+        return {chunk_id: np.frombuffer(blob, dtype="<f4") for chunk_id, blob in self._in(sql, chunk_ids, edition)}
 
     def document(self, doc_id: str) -> Document:
         sql = """SELECT source_uri, title, media_type, text, elements, page_starts, metadata
@@ -155,13 +188,40 @@ class Catalog:
             raise DocumentNotFound(f"no document {doc_id!r} in collection {self._meta()['name']!r}")
         return rows.document(doc_id, row)
 
-    def documents(self, *, filter: Filter | None, after: str, limit: int) -> list[DocumentInfo]:
+    def documents(
+        self, edition: int, *, filter: Filter | None, after: str, limit: int, unindexed: bool
+    ) -> list[DocumentInfo]:
         sql, bound = condition(filter) if filter else ("(1)", [])
         found = self._db.execute(
-            f"{_DOCUMENT} WHERE d.doc_id > ? AND {sql} ORDER BY d.doc_id LIMIT ?",
-            (after, *bound, limit),
+            f"""{_DOCUMENT} WHERE d.doc_id > ? AND {sql}
+                AND (NOT ? OR NOT EXISTS (SELECT 1 FROM indexed i WHERE i.edition = ? AND i.doc_key = d.doc_key))
+                ORDER BY d.doc_id LIMIT ?""",  # noqa: S608 - values are bound
+            (after, *bound, unindexed, edition, limit),
         )
         return [rows.document_info(row) for row in found]
+
+    def contents(self, edition: int, doc_ids: Sequence[str]) -> list[Replacement]:
+        """In the order given; ids that are not there are left out."""
+        dimension = self.edition(edition).embedder.dimension
+        sql = f"""{_CHUNK.replace("SELECT", "SELECT v.value,")} JOIN vector v USING (chunk_key)
+                  WHERE d.doc_id = ? AND c.edition = ? ORDER BY c.ordinal"""
+        found = []
+        for doc_id in doc_ids:
+            try:
+                document = self.document(doc_id)
+            except DocumentNotFound:
+                continue
+            lines = self._db.execute("SELECT * FROM source WHERE doc_id = ? ORDER BY source_uri", (doc_id,)).fetchall()
+            parts = self._db.execute(sql, (doc_id, edition)).fetchall()
+            found.append(
+                Replacement(
+                    document,
+                    [rows.stored_chunk(row[1:]).chunk for row in parts],
+                    np.frombuffer(b"".join(row[0] for row in parts), dtype="<f4").reshape(len(parts), dimension),
+                    SourceRecord(*lines[-1]) if lines else None,
+                )
+            )
+        return found
 
     def sources(self, *, uris: Sequence[str] | None, status: SourceStatus | None) -> list[SourceRecord]:
         if uris is None:
@@ -171,127 +231,79 @@ class Catalog:
         found = [SourceRecord(*line) for line in lines]
         return [source for source in found if status is None or source.status == status]
 
-    def passing(self, filter: Filter) -> Keys:
+    def passing(self, edition: int, filter: Filter) -> Keys:
         """Keys of the chunks whose document the filter lets through, ascending."""
         sql, bound = condition(filter)
         found = self._db.execute(
-            f"SELECT c.chunk_key FROM document d JOIN chunk c USING (doc_key) WHERE {sql}",  # noqa: S608 - values are bound
-            bound,
+            f"""SELECT c.chunk_key FROM document d JOIN chunk c ON c.doc_key = d.doc_key AND c.edition = ?
+                WHERE {sql}""",  # noqa: S608 - values are bound
+            (edition, *bound),
         )
         return np.sort(np.fromiter((key for (key,) in found), dtype=np.int64))
 
-    def newer_than(self, key: int, *, limit: int = -1) -> tuple[Keys, Vectors, list[str]]:
-        """What an index needs of the live chunks with a greater key: keys ascending, vectors, indexed texts."""
-        return self._index_input("c.chunk_key > ?", key, limit=limit)
+    # For the index
 
-    def between(self, first: int, last: int) -> tuple[Keys, Vectors, list[str]]:
-        """The same of the live chunks from `first` to `last`."""
-        return self._index_input("c.chunk_key BETWEEN ? AND ?", first, last)
-
-    def segments(self) -> list[SegmentRow]:
-        """By first key; their ranges do not overlap."""
-        sql = "SELECT name, first_key, last_key, chunks FROM segment ORDER BY first_key"
-        return [SegmentRow(*row) for row in self._db.execute(sql)]
-
-    def tombstones(self) -> Keys:
-        """Keys of dead chunks that an index may still hold, ascending."""
-        found = self._db.execute("SELECT chunk_key FROM tombstone ORDER BY chunk_key")
-        return np.fromiter((key for (key,) in found), dtype=np.int64)
-
-    def last_key(self) -> int:
-        """The greatest key ever given to a chunk; 0 when there was none."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
-        return int(row[0]) if row else 0
-
-    # Writing, within `writing()`
-
-    def put(self, replacement: Replacement) -> None:
-        """Put a document in the place of its former version."""
-        document = replacement.document
-        self.remove(document.doc_id)
-        cursor = self._db.execute(
-            """INSERT INTO document (doc_id, version, source_uri, title, media_type, characters, page_starts, metadata)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                document.doc_id, document.version, document.source_uri, document.title, document.media_type,
-                len(document.text), json.dumps(document.page_starts), json.dumps(dict(document.metadata)),
-            ),
-        )  # fmt: skip
-        doc_key = cursor.lastrowid
-        elements = [(e.kind, e.start, e.end, e.headings, e.level) for e in document.elements]
-        self._db.execute("INSERT INTO content VALUES (?, ?, ?)", (doc_key, document.text, json.dumps(elements)))
-        self._db.executemany(
-            "INSERT OR IGNORE INTO attribute VALUES (?, ?, ?, ?)",  # a list may hold a value twice
-            [
-                (name, filters.kind(value), value, doc_key)
-                for name in document.metadata
-                for value in filters.values(document.info, name)
-            ],
-        )
-        for chunk, vector in zip(replacement.chunks, replacement.vectors, strict=True):
-            cursor = self._db.execute(
-                """INSERT INTO chunk (chunk_id, doc_key, ordinal, start, "end", text, page, headings, context)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                (
-                    chunk.chunk_id, doc_key, chunk.ordinal, chunk.start, chunk.end, chunk.text, chunk.page,
-                    json.dumps(chunk.headings), chunk.context,
-                ),
-            )  # fmt: skip
-            self._db.execute("INSERT INTO vector VALUES (?, ?)", (cursor.lastrowid, vector.astype("<f4").tobytes()))
-        self._count(documents=1, chunks=len(replacement.chunks))
-        if replacement.source:
-            self.record([replacement.source])
-
-    def remove(self, doc_id: str) -> bool:
-        """Remove a document with its chunks; its ledger line stays. False when there was none."""
-        row = self._db.execute("SELECT doc_key FROM document WHERE doc_id = ?", (doc_id,)).fetchone()
-        if row is None:
-            return False
-        self._db.execute("INSERT INTO tombstone SELECT chunk_key FROM chunk WHERE doc_key = ?", row)
-        self._db.execute("DELETE FROM vector WHERE chunk_key IN (SELECT chunk_key FROM chunk WHERE doc_key = ?)", row)
-        gone = self._db.execute("DELETE FROM chunk WHERE doc_key = ?", row).rowcount
-        for table in ("attribute", "content", "document"):
-            self._db.execute(f"DELETE FROM {table} WHERE doc_key = ?", row)  # noqa: S608 - the names above
-        self._count(documents=-1, chunks=-gone)
-        return True
-
-    def forget(self, doc_id: str) -> None:
-        """Remove the ledger lines of a document."""
-        self._db.execute("DELETE FROM source WHERE doc_id = ?", (doc_id,))
-
-    def record(self, sources: Iterable[SourceRecord]) -> None:
-        """Write ledger lines, each in the place of the former one of its source."""
-        rows = [astuple(source) for source in sources]
-        self._db.executemany("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def switch_segments(self, *, remove: Iterable[SegmentRow], add: SegmentRow | None) -> None:
-        """Put `add` in the place of `remove`; tombstones that no segment needs any more go."""
-        self._db.executemany("DELETE FROM segment WHERE name = ?", [(row.name,) for row in remove])
-        if add:
-            self._db.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", astuple(add))
-            # All keys of this range were read from `chunk` when `add` was built, so the dead ones are not in it.
-            self._db.execute("DELETE FROM tombstone WHERE chunk_key BETWEEN ? AND ?", (add.first_key, add.last_key))
-
-    def _meta(self) -> dict[str, Any]:
-        return dict(self._db.execute("SELECT name, value FROM meta"))
-
-    def _count(self, *, documents: int, chunks: int) -> None:
-        self._db.execute("UPDATE meta SET value = value + ? WHERE name = 'documents'", (documents,))
-        self._db.execute("UPDATE meta SET value = value + ? WHERE name = 'chunks'", (chunks,))
-
-    def _in(self, sql: str, values: Sequence[object]) -> Iterator[Row]:
-        """Run `sql`, whose `%s` becomes the placeholders of `values`; in slices, since SQLite binds 32,766 at most."""
-        for i in range(0, len(values), 10_000):
-            part = values[i : i + 10_000]
-            yield from self._db.execute(sql % ",".join("?" * len(part)), part)
-
-    def _index_input(self, where: str, *bound: int, limit: int = -1) -> tuple[Keys, Vectors, list[str]]:
+    def index_input(self, edition: int, first: int, last: int) -> IndexInput:
+        """The chunks that live in a range of keys, ends included."""
         found = self._db.execute(
-            f"""SELECT c.chunk_key, v.value, c.context, c.text FROM chunk c JOIN vector v USING (chunk_key)
-                WHERE {where} ORDER BY c.chunk_key LIMIT ?""",  # noqa: S608 - called with literals, above
-            (*bound, limit),
+            """SELECT c.chunk_key, v.value, c.context, c.text FROM chunk c JOIN vector v USING (chunk_key)
+               WHERE c.edition = ? AND c.chunk_key BETWEEN ? AND ? ORDER BY c.chunk_key""",
+            (edition, first, last),
         ).fetchall()
         keys = np.array([row[0] for row in found], dtype=np.int64)
         vectors = np.frombuffer(b"".join(row[1] for row in found), dtype="<f4")
         texts = [f"{context}\n{text}" if context else text for _, _, context, text in found]
-        return keys, vectors.reshape(len(found), -1 if found else 0), texts
+        return IndexInput(keys, vectors.reshape(len(found), -1 if found else 0), texts)
+
+    def waiting(self, edition: int, key: int, *, limit: int) -> int:
+        """How many live chunks have a greater key than `key`; counts up to `limit`."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM chunk WHERE edition = ? AND chunk_key > ? LIMIT ?)"
+        return int(self._db.execute(sql, (edition, key, limit)).fetchone()[0])
+
+    def segments(self, edition: int) -> list[SegmentRow]:
+        """By first key; their ranges do not overlap."""
+        sql = "SELECT name, edition, first_key, last_key, chunks FROM segment WHERE edition = ? ORDER BY first_key"
+        return [SegmentRow(*row) for row in self._db.execute(sql, (edition,))]
+
+    def segment_names(self) -> set[str]:
+        """Of all editions."""
+        return {name for (name,) in self._db.execute("SELECT name FROM segment")}
+
+    def tombstones(self, edition: int) -> Keys:
+        """Keys of dead chunks that an index may still hold, ascending."""
+        found = self._db.execute("SELECT chunk_key FROM tombstone WHERE edition = ? ORDER BY chunk_key", (edition,))
+        return np.fromiter((key for (key,) in found), dtype=np.int64)
+
+    def dead(self, row: SegmentRow) -> int:
+        """How many chunks of a segment have died since it was built."""
+        sql = "SELECT count(*) FROM tombstone WHERE edition = ? AND chunk_key BETWEEN ? AND ?"
+        return int(self._db.execute(sql, (row.edition, row.first_key, row.last_key)).fetchone()[0])
+
+    def last_key(self) -> int:
+        """The greatest key ever given to a chunk of any edition; 0 when there was none."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
+        return int(row[0]) if row else 0
+
+    def dropped(self) -> list[int]:
+        """Editions that were dropped and of which something is still here."""
+        return [number for (number,) in self._db.execute("SELECT edition FROM dropped")]
+
+    def _begin_writing(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise WriterBusy(
+                f"collection {self.path.parent.name!r} is being written to by another process, which has not finished "
+                f"within {TURN_SECONDS:.0f} s; wait for it, or stop it, and try again"
+            ) from exc
+
+    def _meta(self) -> dict[str, Any]:
+        return dict(self._db.execute("SELECT name, value FROM meta"))
+
+    def _in(self, sql: str, values: Sequence[object], *before: object) -> Iterator[Row]:
+        """Run `sql`, whose `%s` becomes the placeholders of `values`; in slices, since SQLite binds 32,766 at most."""
+        for i in range(0, len(values), 10_000):
+            part = values[i : i + 10_000]
+            yield from self._db.execute(sql % ",".join("?" * len(part)), (*before, *part))

@@ -18,7 +18,8 @@ from retrieval import bm25
 from retrieval.ports import Vectors
 from retrieval.stores.checks import SCORE_DECIMALS
 from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog, Keys, SegmentRow
+from retrieval.stores.faiss.catalog import Catalog, Keys
+from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.segment import Segment, SegmentInvalid
 from retrieval.stores.postings import Mask, term_hash
 
@@ -88,10 +89,11 @@ class IndexState:
 
 
 class IndexFollower:
-    """Keeps the newest state of one collection for all threads of a process."""
+    """Keeps the newest state of one edition of a collection for all threads of a process."""
 
-    def __init__(self, folder: Path, terms: Callable[[str], list[str]]) -> None:
+    def __init__(self, folder: Path, edition: int, terms: Callable[[str], list[str]]) -> None:
         self.folder = folder
+        self.edition = edition
         self._terms = terms
         self._state: IndexState | None = None
         self._lock = threading.Lock()
@@ -108,29 +110,36 @@ class IndexFollower:
                 self._state = self._follow(catalog, sequence, rebuild_missing=rebuild_missing)
             return self._state if self._state.sequence == sequence else None
 
-    def rebuild(self, row: SegmentRow, catalog: Catalog) -> Segment:
+    def state_at(self, catalog: Catalog) -> IndexState:
+        """The state at the commit that `catalog` is reading, even when it has to be made for this one reader."""
+        found = self.state(catalog, rebuild_missing=True)
+        if found is None:
+            alone = IndexFollower(self.folder, self.edition, self._terms)
+            found = alone._follow(catalog, catalog.sequence(), rebuild_missing=True)
+        return found
+
+    def build(self, catalog: Catalog, first: int, last: int) -> Segment:
         """The index of the chunks that live in a range of keys, from the catalog."""
-        keys, vectors, texts = catalog.between(row.first_key, row.last_key)
-        return segments.build(keys, vectors, texts, terms=self._terms)
+        found = catalog.index_input(self.edition, first, last)
+        return segments.build(found.keys, found.vectors, found.texts, terms=self._terms)
 
     def _follow(self, catalog: Catalog, sequence: int, *, rebuild_missing: bool) -> IndexState:
-        rows = catalog.segments()
+        rows, last_key = catalog.segments(self.edition), catalog.last_key()
         covered = max((row.last_key for row in rows), default=0)
         before = self._state.parts if self._state else ()
         opened = {part.name: part.segment for part in before if part.name}
-        tail = [part.segment for part in before if part.name is None and part.segment.keys[0] > covered]
-        seen = max(covered, self._state.last_key if self._state else 0)
-        keys, vectors, texts = catalog.newer_than(seen)
-        if len(keys):
-            tail.append(segments.build(keys, vectors, texts, terms=self._terms))
+        tail = [part.segment for part in before if part.name is None and part.segment.keys[-1] > covered]
+        newer = self.build(catalog, max(covered, self._state.last_key if self._state else 0) + 1, last_key)
+        if len(newer):
+            tail.append(newer)
         if len(tail) > _MAX_TAIL_PARTS:
             tail = [segments.merge(tail, [np.ones(len(part), dtype=np.bool_) for part in tail])]
-        dead = catalog.tombstones()
+        dead = catalog.tombstones(self.edition)
         parts = [
             _part(opened.get(row.name) or self._open(row, catalog, rebuild_missing), dead, row.name) for row in rows
         ]
-        parts += [_part(segment, dead, None) for segment in tail]
-        return IndexState(sequence=sequence, last_key=catalog.last_key(), parts=tuple(parts))
+        parts += [_part(segment, dead, None, above=covered) for segment in tail]
+        return IndexState(sequence=sequence, last_key=last_key, parts=tuple(parts))
 
     def _open(self, row: SegmentRow, catalog: Catalog, rebuild_missing: bool) -> Segment:
         try:
@@ -139,12 +148,13 @@ class IndexFollower:
             if isinstance(exc, FileNotFoundError) and not rebuild_missing:
                 raise
             _log.warning("index segment %s cannot be used, taking the catalog instead: %s", row.name, exc)
-            return self.rebuild(row, catalog)
+            return self.build(catalog, row.first_key, row.last_key)
 
 
-def _part(segment: Segment, dead: Keys, name: str | None) -> Part:
-    died = segment.mask(dead) if len(dead) else None
-    return Part(segment, ~died if died is not None and died.any() else None, name)
+def _part(segment: Segment, dead: Keys, name: str | None, *, above: int = 0) -> Part:
+    """`above`: keys up to this one are in a segment by now. A writer that flushed saw less than we had indexed."""
+    alive = ~segment.mask(dead) & (segment.keys > above)
+    return Part(segment, None if alive.all() else alive, name)
 
 
 def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:

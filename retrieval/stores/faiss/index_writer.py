@@ -1,21 +1,31 @@
-"""What the writer does for the index: gives the tail a segment, keeps segments few and alive, repairs what is damaged.
+"""What writers do for the index: give the tail a segment, keep segments few and alive, repair what is damaged.
 
-Each step is the same: files first, then the commit that makes them count, then the old files go. A crash leaves the old
-state or the new one, and at worst a folder that `repair` removes.
+This is apart from commits: it never keeps another writer from committing, and one process does it for all. Whoever
+finds that another is at it leaves it to that one. Each step is the same: a commit is read, files are written, a second
+commit makes them count if what they replace still stands, then the old files go. A chunk that dies in between stays
+dead: its tombstone is newer than the commit that was read (see `Changes.switch_segments`). A crash leaves the old state
+or the new one, and at worst a folder that `repair` removes.
 """
 
+import fcntl
 import logging
 import math
+import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from retrieval.errors import StoreUnavailable
 from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog, SegmentRow
+from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.index import IndexFollower, Part
+from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.segment import Segment, SegmentInvalid
 from retrieval.stores.postings import Mask
 
@@ -28,81 +38,149 @@ MERGE_FACTOR = 4
 MAX_DEAD = 0.25
 """A segment with a greater share of dead chunks is written anew."""
 
+_LOCK = "upkeep.lock"
+_PURGE_CHUNKS = 2000
+"""Chunks of a dropped edition removed in one commit: other writers wait some tens of milliseconds at most."""
+_FOLDER = re.compile(r"\.?\d{12}-\d{12}-[0-9a-f]{8}(\.partial)?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Parts that shall become one segment in the place of `rows`, as they stood at commit `read_at`."""
+
+    parts: Sequence[Part]
+    rows: Sequence[SegmentRow]
+    first: int
+    last: int
+    read_at: int
+
 
 class IndexWriter:
-    """Upkeep of one collection's segments. For one thread at a time, in the one process that may write."""
+    """Upkeep of one collection's segments, from any thread."""
 
-    def __init__(self, catalog: Catalog, index: IndexFollower) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Path, index: Callable[[int], IndexFollower]) -> None:
+        self._path = catalog
+        self._home = catalog.parent / "segments"
         self._index = index
 
-    def complete_if_due(self) -> None:
-        """Complete the index when many chunks wait for it."""
-        if self._catalog.last_key() - self._covered() >= FLUSH_CHUNKS:
-            self.complete()
+    def is_due(self, catalog: Catalog, edition: int) -> bool:
+        """Whether many chunks wait for their segment."""
+        return catalog.waiting(edition, _covered(catalog, edition), limit=FLUSH_CHUNKS) >= FLUSH_CHUNKS
 
-    def complete(self) -> None:
-        """Bring all chunks into segments, and segments into shape."""
-        self._flush()
-        while due := self._due():
-            rows, parts = due
-            segment = segments.merge([part.segment for part in parts], [_alive(part) for part in parts])
-            self._put(segment, replaces=rows, first=rows[0].first_key, last=rows[-1].last_key)
+    def complete(self, *, at_least: int = 1) -> None:
+        """Bring chunks into segments where `at_least` so many wait, and segments into shape, in all editions."""
+        with self._turn() as catalog:
+            if catalog is None:
+                return
+            for edition in catalog.editions():
+                while step := self._due(catalog, edition, at_least):
+                    merged = segments.merge([part.segment for part in step.parts], [_alive(p) for p in step.parts])
+                    if not self._put(catalog, edition, step, merged):
+                        break
 
     def repair(self) -> None:
-        """Write segments anew that are gone or damaged; remove what the catalog does not know."""
-        home = self._index.folder
-        home.mkdir(exist_ok=True)
-        for row in self._catalog.segments():
-            try:
-                segments.load(home / row.name)
-            except (FileNotFoundError, SegmentInvalid) as exc:
-                _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
-                segment = self._index.rebuild(row, self._catalog)
-                self._put(segment, replaces=[row], first=row.first_key, last=row.last_key)
-        known = {row.name for row in self._catalog.segments()}
-        for path in home.iterdir():
-            if path.name not in known:
-                shutil.rmtree(path, ignore_errors=True)
+        """Write segments anew that are gone or damaged; remove what the catalog does not know any more."""
+        with self._turn() as catalog:
+            if catalog is None:
+                return
+            self._home.mkdir(exist_ok=True)
+            for edition in catalog.editions():
+                for row in catalog.segments(edition):
+                    self._repair(catalog, row)
+            known = catalog.segment_names()
+            for path in self._home.iterdir():
+                if path.name not in known and _FOLDER.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+        self.purge()
 
-    def _covered(self) -> int:
-        return max((row.last_key for row in self._catalog.segments()), default=0)
+    def purge(self) -> None:
+        """Remove what dropped editions held, in small commits."""
+        with self._turn() as catalog:
+            if catalog is None:
+                return
+            for edition in catalog.dropped():
+                more = True
+                while more:
+                    with catalog.writing() as changes:
+                        more = changes.purge(edition, _PURGE_CHUNKS)
 
-    def _flush(self) -> None:
-        """Give the chunks that are newer than all segments a segment of their own."""
-        row = SegmentRow("", self._covered() + 1, self._catalog.last_key(), 0)
-        segment = self._index.rebuild(row, self._catalog)
-        if len(segment):
-            self._put(segment, replaces=[], first=row.first_key, last=row.last_key)
+    @contextmanager
+    def _turn(self) -> Iterator[Catalog | None]:
+        """The catalog, for the one who looks after the index now; None while another does."""
+        try:
+            handle = os.open(self._path.parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as exc:
+            raise StoreUnavailable(f"{exc.filename} cannot be used: {exc.strerror}; check its permissions") from exc
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            catalog = Catalog(self._path, writable=True)
+        except BlockingIOError:
+            os.close(handle)
+            yield None
+            return
+        except BaseException:
+            os.close(handle)
+            raise
+        try:
+            yield catalog
+        finally:
+            catalog.close()
+            os.close(handle)
 
-    def _due(self) -> tuple[list[SegmentRow], list[Part]] | None:
-        """The next segments to be made one, by first key."""
-        with self._catalog.reading():
-            state = self._index.state(self._catalog, rebuild_missing=True)
-            rows = self._catalog.segments()
-        parts = {part.name: part for part in state.parts if part.name} if state else {}
-        chosen = _choose([row for row in rows if row.name in parts], parts)
-        return (chosen, [parts[row.name] for row in chosen]) if chosen else None
+    def _due(self, catalog: Catalog, edition: int, at_least: int) -> _Step | None:
+        """What to do next: the tail first, then a mostly dead segment or several of one size."""
+        while True:
+            with catalog.reading():
+                rows, covered = catalog.segments(edition), _covered(catalog, edition)
+                flush = catalog.waiting(edition, covered, limit=at_least) >= at_least
+                chosen = [] if flush else _choose(rows, {row.name: row.chunks - catalog.dead(row) for row in rows})
+                if not flush and not chosen:
+                    return None
+                state = self._index(edition).state(catalog, rebuild_missing=True)
+            if state and flush:
+                tail = [part for part in state.parts if part.name is None]
+                return _Step(tail, [], covered + 1, state.last_key, state.sequence)
+            if state:
+                parts = {part.name: part for part in state.parts}
+                named = [parts[row.name] for row in chosen]
+                return _Step(named, chosen, chosen[0].first_key, chosen[-1].last_key, state.sequence)
 
-    def _put(self, segment: Segment, *, replaces: Sequence[SegmentRow], first: int, last: int) -> None:
+    def _repair(self, catalog: Catalog, row: SegmentRow) -> None:
+        try:
+            segments.load(self._home / row.name)
+        except (FileNotFoundError, SegmentInvalid) as exc:
+            _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
+            with catalog.reading():
+                read_at = catalog.sequence()
+                segment = self._index(row.edition).build(catalog, row.first_key, row.last_key)
+            self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), segment)
+
+    def _put(self, catalog: Catalog, edition: int, step: _Step, segment: Segment) -> bool:
         added = None
         if len(segment):
-            added = SegmentRow(f"{first:012d}-{last:012d}-{secrets.token_hex(4)}", first, last, len(segment))
+            name = f"{step.first:012d}-{step.last:012d}-{secrets.token_hex(4)}"
+            added = SegmentRow(name, edition, step.first, step.last, len(segment))
             try:
-                segments.save(segment, self._index.folder / added.name)
+                segments.save(segment, self._home / name)
             except (OSError, RuntimeError) as exc:  # FAISS raises the latter
                 raise StoreUnavailable(
-                    f"the index in {self._index.folder} cannot be written: {exc}; documents are safe, free some disk"
+                    f"the index in {self._home} cannot be written: {exc}; documents are safe, free some disk"
                 ) from exc
-        with self._catalog.writing():
-            self._catalog.switch_segments(remove=replaces, add=added)
-        for row in replaces:
-            shutil.rmtree(self._index.folder / row.name, ignore_errors=True)
+        with catalog.writing() as changes:
+            switched = changes.switch_segments(
+                edition=edition, first=step.first, last=step.last, remove=step.rows, add=added, read_at=step.read_at
+            )
+        for row in step.rows if switched else [added] if added else []:
+            shutil.rmtree(self._home / row.name, ignore_errors=True)
+        return switched
 
 
-def _choose(rows: Sequence[SegmentRow], parts: Mapping[str, Part]) -> list[SegmentRow]:
+def _covered(catalog: Catalog, edition: int) -> int:
+    return max((row.last_key for row in catalog.segments(edition)), default=0)
+
+
+def _choose(rows: Sequence[SegmentRow], live: Mapping[str, int]) -> list[SegmentRow]:
     """A mostly dead segment, or several neighbours of about one size; none when all is well."""
-    live = {row.name: int(_alive(parts[row.name]).sum()) for row in rows}
     for row in rows:
         if live[row.name] < (1.0 - MAX_DEAD) * row.chunks:
             return [row]

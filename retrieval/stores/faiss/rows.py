@@ -1,11 +1,23 @@
 """Rows of the catalog as records."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from retrieval.records import Chunk, Document, DocumentInfo, Element, MetadataValue, StoredChunk
 
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment that the catalog knows: folder, edition, the range of keys it covers, chunks it was built of."""
+
+    name: str
+    edition: int
+    first_key: int
+    last_key: int
+    chunks: int
 
 
 def stored_chunk(row: Row) -> StoredChunk:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retrieval.errors import StoreCorrupt, StoreUnavailable
-from retrieval.records import EmbedderInfo
+from retrieval.records import Chunking, EmbedderInfo
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -24,16 +24,27 @@ CREATE TABLE attribute (
     name TEXT NOT NULL, type TEXT NOT NULL, value NOT NULL, doc_key INTEGER NOT NULL,
     PRIMARY KEY (name, type, value, doc_key)) WITHOUT ROWID;
 CREATE INDEX attribute_document ON attribute (doc_key);
+CREATE TABLE edition (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    embedder TEXT NOT NULL, chunking TEXT NOT NULL, created_at TEXT NOT NULL,
+    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE dropped (edition INTEGER PRIMARY KEY);
+CREATE TABLE indexed (edition INTEGER NOT NULL, doc_key INTEGER NOT NULL, PRIMARY KEY (edition, doc_key)) WITHOUT ROWID;
+CREATE INDEX indexed_document ON indexed (doc_key);
 CREATE TABLE chunk (
     chunk_key INTEGER PRIMARY KEY AUTOINCREMENT,
-    chunk_id TEXT NOT NULL UNIQUE, doc_key INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    edition INTEGER NOT NULL, doc_key INTEGER NOT NULL, chunk_id TEXT NOT NULL, ordinal INTEGER NOT NULL,
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, text TEXT NOT NULL, page INTEGER, headings TEXT NOT NULL,
-    context TEXT NOT NULL);
-CREATE INDEX chunk_document ON chunk (doc_key);
+    context TEXT NOT NULL, UNIQUE (chunk_id, edition));
+CREATE INDEX chunk_document ON chunk (doc_key, edition);
+CREATE INDEX chunk_edition ON chunk (edition);
 CREATE TABLE vector (chunk_key INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE tombstone (chunk_key INTEGER PRIMARY KEY);
+CREATE TABLE tombstone (
+    edition INTEGER NOT NULL, chunk_key INTEGER NOT NULL, died INTEGER NOT NULL,
+    PRIMARY KEY (edition, chunk_key)) WITHOUT ROWID;
 CREATE TABLE segment (
-    name TEXT PRIMARY KEY, first_key INTEGER NOT NULL, last_key INTEGER NOT NULL, chunks INTEGER NOT NULL);
+    name TEXT PRIMARY KEY, edition INTEGER NOT NULL, first_key INTEGER NOT NULL, last_key INTEGER NOT NULL,
+    chunks INTEGER NOT NULL);
 CREATE TABLE source (
     source_uri TEXT PRIMARY KEY, status TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT NOT NULL,
     fingerprint TEXT NOT NULL, size INTEGER NOT NULL, media_type TEXT NOT NULL, chunks INTEGER NOT NULL,
@@ -42,8 +53,8 @@ CREATE INDEX source_document ON source (doc_id);
 """
 
 
-def create(path: Path, *, name: str, embedder: EmbedderInfo, language: str) -> None:
-    """Make the catalog of an empty collection at `path`, which must not exist."""
+def create(path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking, language: str) -> None:
+    """Make the catalog of a collection with one empty edition at `path`, which must not exist."""
     connection = sqlite3.connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -51,17 +62,30 @@ def create(path: Path, *, name: str, embedder: EmbedderInfo, language: str) -> N
         values = {
             "schema_version": SCHEMA_VERSION,
             "name": name,
-            "embedder": json.dumps(asdict(embedder)),
             "language": language,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created_at": now(),
             "sequence": 0,
             "documents": 0,
-            "chunks": 0,
+            "live": insert_edition(connection, embedder, chunking),
         }
         connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         connection.commit()
     finally:
         connection.close()
+
+
+def insert_edition(connection: sqlite3.Connection, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    """Write the row of an edition that has nothing indexed; returns its number."""
+    cursor = connection.execute(
+        "INSERT INTO edition (embedder, chunking, created_at) VALUES (?, ?, ?)",
+        (json.dumps(asdict(embedder)), json.dumps(asdict(chunking)), now()),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def now() -> str:
+    """ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -1,51 +1,55 @@
-"""Collections as folders: one writer at a time, any number of readers in any process.
+"""Collections as folders: any number of writers and readers, in any process.
 
-<root>/<collection>/catalog.db        the log of record
+<root>/<collection>/catalog.db        the log of record; SQLite lets one writer commit after the other
 <root>/<collection>/segments/<name>/  indexes derived from it
-<root>/<collection>/writer.lock       held by the process that writes
+<root>/<collection>/upkeep.lock       held by the process that looks after the segments at the moment
 """
 
-import fcntl
+import functools
 import itertools
 import logging
-import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from retrieval.analysis import analyzer
-from retrieval.errors import CollectionExists, CollectionNotFound, StoreUnavailable, WriterBusy
-from retrieval.filters import Filter
-from retrieval.ports import Replacement, Vectors
-from retrieval.records import (
-    CollectionInfo,
-    Document,
-    DocumentInfo,
-    EmbedderInfo,
-    Hit,
-    SourceRecord,
-    SourceStatus,
-    StoredChunk,
+from retrieval.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    StoreCorrupt,
+    StoreUnavailable,
+    WriterBusy,
 )
-from retrieval.stores.checks import check_name, check_query_vector, check_replacements
-from retrieval.stores.faiss.catalog import Catalog, Keys
-from retrieval.stores.faiss.index import IndexFollower, IndexState, Scored
+from retrieval.ports import DEFAULT_CHUNKING, Replacement
+from retrieval.records import Chunking, EmbedderInfo, SourceRecord
+from retrieval.stores.checks import (
+    check_complete,
+    check_live,
+    check_name,
+    check_not_live,
+    check_not_live_to_drop,
+    check_replacements,
+)
+from retrieval.stores.faiss import index_writer
+from retrieval.stores.faiss.catalog import Catalog
+from retrieval.stores.faiss.changes import Changes
+from retrieval.stores.faiss.index import IndexFollower, IndexState
 from retrieval.stores.faiss.index_writer import IndexWriter
 from retrieval.stores.faiss.schema import create
+from retrieval.stores.faiss.snapshot import FaissSnapshot
 
 _log = logging.getLogger(__name__)
 _CATALOG = "catalog.db"
-_LOCK = "writer.lock"
 _SEGMENTS = "segments"
 
 _READ_AGAIN = 3
 """How often a missing segment is taken for one that was just merged away."""
+_KEEP_SECONDS = 60.0
+"""The index of an edition that is not live leaves the memory when nobody has searched it for so long."""
 
 
 class FaissCollections:
@@ -60,7 +64,9 @@ class FaissCollections:
                 return []
             return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
-    def create(self, name: str, *, embedder: EmbedderInfo, language: str = "english") -> None:
+    def create(
+        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+    ) -> None:
         folder = self.root / check_name(name)
         analyzer(language)  # refuses a language that is not known
         if folder.exists():
@@ -69,7 +75,7 @@ class FaissCollections:
         partial = self.root / f".new-{name}-{secrets.token_hex(4)}"
         try:
             partial.mkdir(parents=True)
-            create(partial / _CATALOG, name=name, embedder=embedder, language=language)
+            create(partial / _CATALOG, name=name, embedder=embedder, chunking=chunking, language=language)
             (partial / _SEGMENTS).mkdir()
             partial.rename(folder)
         except OSError as exc:
@@ -87,16 +93,17 @@ class FaissCollections:
             return FaissStore(folder, writable=writable)
 
     def drop(self, name: str) -> None:
-        self.open(name).close()  # raises when it is not there, or of a newer version
+        try:
+            self.open(name).close()  # raises when it is not there, or of a newer version
+        except StoreCorrupt as exc:
+            _log.warning("dropping collection %r although it cannot be read: %s", name, exc)
         with _reachable(self.root):
-            # Held until the name is gone: a writer that began in between would write into nowhere.
-            lock = _take_lock(self.root / name)
-            try:
-                (self.root / name).rename(self.root / f".dropped-{name}-{secrets.token_hex(4)}")
-            finally:
-                os.close(lock)
+            (self.root / name).rename(self.root / f".dropped-{name}-{secrets.token_hex(4)}")
             for gone in self.root.glob(".dropped-*"):  # what an earlier drop had no time for goes as well
                 shutil.rmtree(gone, ignore_errors=True)
+
+    def close(self) -> None:
+        """Nothing is shared."""
 
 
 class FaissStore:
@@ -104,152 +111,179 @@ class FaissStore:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
-        self._lock_file = _take_lock(folder) if writable else None
+        self._writable = writable
         self._writing = threading.Lock()
-        self._writer: IndexWriter | None = None
+        self._closed = False
         self._idle: list[Catalog] = []
+        self._followers: dict[int, tuple[IndexFollower, float]] = {}
+        self._following = threading.Lock()
+        self._catalog = Catalog(folder / _CATALOG, writable=writable)
         try:
-            self._catalog = Catalog(folder / _CATALOG, writable=writable)
             self._inode = (folder / _CATALOG).stat().st_ino
-            self._embedder = self._catalog.embedder()
-            self._index = IndexFollower(folder / _SEGMENTS, analyzer(self._catalog.language()).terms)
-            self._writer = IndexWriter(self._catalog, self._index) if writable else None
-            if self._writer:
-                self._writer.repair()
+            self._terms = analyzer(self._catalog.language()).terms
+            self._upkeep = IndexWriter(folder / _CATALOG, self._follower)
+            if writable:
+                self._upkeep.repair()
         except BaseException:
-            self.close()
+            self._catalog.close()
             raise
 
     @contextmanager
-    def snapshot(self) -> Iterator["FaissSnapshot"]:
-        with _reachable(self.folder):
-            self._check_still_there()
-        try:
-            catalog = self._idle.pop()  # one look, not two: another thread may take the last one in between
-        except IndexError:
-            catalog = Catalog(self.folder / _CATALOG, writable=False)
+    def snapshot(self, *, edition: int | None = None) -> Iterator[FaissSnapshot]:
+        catalog = self._reader()
         try:
             for attempt in itertools.count():
                 with catalog.reading():
-                    try:
-                        state = self._index.state(catalog, rebuild_missing=attempt >= _READ_AGAIN)
-                    except FileNotFoundError:
-                        continue  # merged away between our two looks
-                    except PermissionError as exc:
-                        raise _unreachable(exc, self.folder) from exc
-                    if state:
-                        yield FaissSnapshot(catalog, state, self._embedder)
+                    number = catalog.live() if edition is None else edition
+                    if index := self._index(catalog, number, rebuild_missing=attempt >= _READ_AGAIN):
+                        yield FaissSnapshot(catalog, number, index)
                         break
         except BaseException:
             catalog.close()
             raise
         self._idle.append(catalog)
 
-    def replace(self, replacements: Sequence[Replacement]) -> None:
-        check_replacements(replacements, self._embedder)
-        with self._write() as (catalog, index):
-            with catalog.writing():
-                for replacement in replacements:
-                    catalog.put(replacement)
-            index.complete_if_due()
+    def replace(self, replacements: Sequence[Replacement], *, edition: int | None = None) -> None:
+        with self._write() as (catalog, changes):
+            live = catalog.live()
+            check_live(edition, live)
+            check_replacements(replacements, catalog.edition(live).embedder)
+            for replacement in replacements:
+                changes.put(live, replacement)
+        self._look_after(live)
+
+    def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
+        with self._write() as (catalog, changes):
+            described = catalog.edition(edition)
+            check_not_live(edition, catalog.live())
+            check_replacements(replacements, described.embedder)
+            done = sum(changes.index(edition, replacement) for replacement in replacements)
+        self._look_after(edition)
+        return done
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         gone = []
-        with self._write() as (catalog, index):
-            with catalog.writing():
-                for doc_id in sorted(set(doc_ids)):
-                    if catalog.remove(doc_id):
-                        gone.append(doc_id)
-                    catalog.forget(doc_id)
-            index.complete_if_due()
+        with self._write() as (_, changes):
+            for doc_id in sorted(set(doc_ids)):
+                if changes.remove(doc_id):
+                    gone.append(doc_id)
+                changes.forget(doc_id)
         return gone
 
     def record(self, sources: Sequence[SourceRecord]) -> None:
-        with self._write() as (catalog, _), catalog.writing():
-            catalog.record(sources)
+        with self._write() as (_, changes):
+            changes.record(sources)
+
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+        with self._write() as (_, changes):
+            return changes.add_edition(embedder, chunking)
+
+    def switch(self, edition: int) -> None:
+        with self._write() as (catalog, changes):
+            indexed = catalog.edition(edition).documents
+            check_complete(edition, catalog.document_count() - indexed)
+            changes.switch_edition(edition)
+
+    def drop_edition(self, edition: int) -> None:
+        with self._write() as (catalog, changes):
+            catalog.edition(edition)
+            check_not_live_to_drop(edition, catalog.live())
+            changes.drop_edition(edition)
+        self._upkeep.repair()
 
     def close(self) -> None:
-        if self._writer:
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+        if self._writable:
             try:
-                with self._writing:
-                    self._writer.complete()
-            except StoreUnavailable as exc:
+                self._check_still_there()
+                self._upkeep.complete()
+            except CollectionNotFound:
+                pass
+            except (StoreUnavailable, WriterBusy) as exc:
                 _log.warning("the index of %s will be completed by the next writer: %s", self.folder, exc)
-        for catalog in [*self._idle, *([self._catalog] if hasattr(self, "_catalog") else [])]:
+        for catalog in [*self._idle, self._catalog]:
             catalog.close()
         self._idle.clear()
-        self._writer = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
 
     @contextmanager
-    def _write(self) -> Iterator[tuple[Catalog, IndexWriter]]:
-        """One thread at a time, its upkeep of the index included: a chunk that died in between would come back."""
-        if self._writer is None:
-            raise WriterBusy(f"{self.folder} was opened for reading; open it with writable=True")
+    def _write(self) -> Iterator[tuple[Catalog, Changes]]:
+        """One commit; the threads of this handle take turns here, other handles in SQLite."""
+        if not self._writable:
+            raise WriterBusy(f"collection {self.folder.name!r} was opened for reading; open it with writable=True")
         with self._writing:
-            yield self._catalog, self._writer
+            self._check_still_there()
+            with self._catalog.writing() as changes:
+                yield self._catalog, changes
+
+    def _look_after(self, edition: int) -> None:
+        with self._writing:
+            due = self._upkeep.is_due(self._catalog, edition)
+        if due:
+            try:
+                self._upkeep.complete(at_least=index_writer.FLUSH_CHUNKS)
+            except WriterBusy as exc:
+                _log.warning("the index of %s will be completed by a later commit: %s", self.folder, exc)
+
+    def _reader(self) -> Catalog:
+        """A connection that nobody else uses now."""
+        self._check_still_there()
+        try:
+            return self._idle.pop()  # one look, not two: another thread may take the last one in between
+        except IndexError:
+            catalog = Catalog(self.folder / _CATALOG, writable=False)
+        try:
+            self._check_still_there()  # what was opened by name may be of a collection that was made since
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    def _index(self, catalog: Catalog, edition: int, *, rebuild_missing: bool) -> Callable[[], IndexState] | None:
+        """The index of the commit that `catalog` reads; None when another look is needed.
+
+        That of the live edition at once, since every query needs it; of another one when it is asked for.
+        """
+        follower = self._follower(edition)
+        live = catalog.live()
+        self._forget_idle(catalog.editions(), live)
+        try:
+            if edition == live:
+                state = follower.state(catalog, rebuild_missing=rebuild_missing)
+                return (lambda: state) if state else None
+        except FileNotFoundError:
+            return None  # merged away between our two looks
+        except PermissionError as exc:
+            raise _unreachable(exc, self.folder) from exc
+
+        return functools.cache(lambda: follower.state_at(catalog))
+
+    def _follower(self, edition: int) -> IndexFollower:
+        with self._following:
+            known = self._followers.get(edition)
+            follower = known[0] if known else IndexFollower(self.folder / _SEGMENTS, edition, self._terms)
+            self._followers[edition] = (follower, time.monotonic())
+        return follower
+
+    def _forget_idle(self, editions: Container[int], live: int) -> None:
+        """Let go of indexes that nobody needs: of a dropped edition, of one that is neither live nor searched."""
+        oldest = time.monotonic() - _KEEP_SECONDS
+        with self._following:
+            for edition, (_, used) in list(self._followers.items()):
+                if edition not in editions or (edition != live and used < oldest):
+                    del self._followers[edition]
 
     def _check_still_there(self) -> None:
         """An open file outlives its name: without this look, a dropped collection would go on answering."""
-        try:
-            now = (self.folder / _CATALOG).stat().st_ino
-        except FileNotFoundError:
-            now = None
+        with _reachable(self.folder):
+            try:
+                now = (self.folder / _CATALOG).stat().st_ino
+            except FileNotFoundError:
+                now = None
         if now != self._inode:
             raise CollectionNotFound(f"collection {self.folder.name!r} was dropped since it was opened; open it again")
-
-
-class FaissSnapshot:
-    """See `retrieval.ports.Snapshot`."""
-
-    def __init__(self, catalog: Catalog, state: IndexState, embedder: EmbedderInfo) -> None:
-        self.state = state
-        self._catalog = catalog
-        self._embedder = embedder
-        self._passing: dict[Filter, Keys] = {}
-
-    @property
-    def info(self) -> CollectionInfo:
-        return self._catalog.info()
-
-    def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
-        check_query_vector(vector, self._embedder)
-        return self._hits(self.state.dense(vector.astype(np.float32), k, self._allowed(filter)), k)
-
-    def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
-        return self._hits(self.state.lexical(terms, k, self._allowed(filter)), k)
-
-    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
-        return self._catalog.chunks(chunk_ids)
-
-    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
-        found = self._catalog.vectors(chunk_ids)
-        rows = [found[chunk_id] for chunk_id in chunk_ids]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), self._embedder.dimension)
-
-    def document(self, doc_id: str) -> Document:
-        return self._catalog.document(doc_id)
-
-    def documents(self, *, filter: Filter | None = None, after: str = "", limit: int = 100) -> list[DocumentInfo]:
-        return self._catalog.documents(filter=filter, after=after, limit=limit)
-
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
-        return self._catalog.sources(uris=uris, status=status)
-
-    def _allowed(self, filter: Filter | None) -> Keys | None:
-        if filter is None:
-            return None
-        if filter not in self._passing:  # the dense and the lexical search of one query share it
-            self._passing[filter] = self._catalog.passing(filter)
-        return self._passing[filter]
-
-    def _hits(self, scored: Scored, k: int) -> list[Hit]:
-        keys, scores = scored
-        chunk_ids = self._catalog.chunk_ids(keys.tolist())
-        hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
 
 
 @contextmanager
@@ -264,28 +298,3 @@ def _reachable(folder: Path) -> Iterator[None]:
 def _unreachable(exc: OSError, folder: Path) -> StoreUnavailable:
     where = exc.filename or folder
     return StoreUnavailable(f"{where} cannot be used: {exc.strerror}; check the disk and its permissions")
-
-
-def _take_lock(folder: Path) -> int:
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        holder = _holder(handle)
-        os.close(handle)
-        raise WriterBusy(
-            f"collection {folder.name!r} is being written to by process {holder or 'unknown'}; "
-            "wait until it has finished, or stop it"
-        ) from exc
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
-    return handle
-
-
-def _holder(handle: int) -> str:
-    """The process id in a lock file; its holder may have taken the lock this moment and not have written it yet."""
-    for _ in range(10):
-        if holder := os.pread(handle, 32, 0).decode("ascii", "replace").strip():
-            return holder
-        time.sleep(0.01)
-    return ""

@@ -1,0 +1,69 @@
+"""One consistent view of a collection through one edition: the catalog at one commit, and the index that fits it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from retrieval.filters import Filter
+from retrieval.ports import Replacement, Vectors
+from retrieval.records import CollectionInfo, Document, DocumentInfo, Hit, SourceRecord, SourceStatus, StoredChunk
+from retrieval.stores.checks import check_query_vector
+from retrieval.stores.faiss.catalog import Catalog, Keys
+from retrieval.stores.faiss.index import IndexState, Scored
+
+
+class FaissSnapshot:
+    """See `retrieval.ports.Snapshot`."""
+
+    def __init__(self, catalog: Catalog, edition: int, index: Callable[[], IndexState]) -> None:
+        self._catalog = catalog
+        self._edition = catalog.edition(edition)
+        self._number = edition
+        self._index = index
+        self._passing: dict[Filter, Keys] = {}
+
+    @property
+    def info(self) -> CollectionInfo:
+        return self._catalog.info(self._number)
+
+    def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        check_query_vector(vector, self._edition.embedder)
+        return self._hits(self._index().dense(vector.astype(np.float32), k, self._allowed(filter)), k)
+
+    def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
+        return self._hits(self._index().lexical(terms, k, self._allowed(filter)), k)
+
+    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        return self._catalog.chunks(self._number, chunk_ids)
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        found = self._catalog.vectors(self._number, chunk_ids)
+        rows = [found[chunk_id] for chunk_id in chunk_ids]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self._edition.embedder.dimension)
+
+    def document(self, doc_id: str) -> Document:
+        return self._catalog.document(doc_id)
+
+    def documents(
+        self, *, filter: Filter | None = None, after: str = "", limit: int = 100, unindexed: bool = False
+    ) -> list[DocumentInfo]:
+        return self._catalog.documents(self._number, filter=filter, after=after, limit=limit, unindexed=unindexed)
+
+    def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
+        return self._catalog.contents(self._number, doc_ids)
+
+    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+        return self._catalog.sources(uris=uris, status=status)
+
+    def _allowed(self, filter: Filter | None) -> Keys | None:
+        if filter is None:
+            return None
+        if filter not in self._passing:  # the dense and the lexical search of one query share it
+            self._passing[filter] = self._catalog.passing(self._number, filter)
+        return self._passing[filter]
+
+    def _hits(self, scored: Scored, k: int) -> list[Hit]:
+        keys, scores = scored
+        chunk_ids = self._catalog.chunk_ids(keys.tolist())
+        hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
