@@ -141,16 +141,29 @@ def test_delete_takes_a_path_an_id_or_everything(footnote: Footnote) -> None:
     assert footnote.json("status")["collections"] == []
 
 
-def test_a_second_writer_is_told_who_writes(footnote: Footnote) -> None:
-    """One writer at a time; the process that writes is named."""
-    import fcntl
-
-    (footnote.folder / "a.txt").write_text("The pump starts.")
-    footnote("ingest", "a.txt")
-    with (footnote.folder / "data" / "default" / "writer.lock").open("r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        error = footnote("ingest", "a.txt", code=1).stderr
-    assert re.search(r"'default' is being written to by process \d+; wait", error)
+def test_two_runs_write_into_one_collection_at_a_time(footnote: Footnote) -> None:
+    """Both succeed, and all of both is there: neither waits for the other to end."""
+    for name in ("one", "two"):
+        (footnote.folder / name).mkdir()
+        for i in range(40):
+            text = f"The pump {i} of house {name} starts at noon."
+            (footnote.folder / name / f"{i}.txt").write_text(text)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "footnote", "ingest", name, "--json"],
+            cwd=footnote.folder, env=footnote.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    for run in runs:
+        out, error = run.communicate(timeout=120)
+        assert run.returncode == 0, error
+        assert json.loads(out)["ingested"] == 40
+    (collection,) = footnote.json("status")["collections"]
+    assert (collection["documents"], collection["chunks"]) == (80, 80)
+    for name in ("one", "two"):
+        best = footnote.json("search", f"pump 7 of house {name}", "-k", "1")["results"][0]
+        assert name in best["text"]
 
 
 def test_an_interrupted_run_says_how_to_go_on(footnote: Footnote) -> None:
@@ -159,7 +172,7 @@ def test_an_interrupted_run_says_how_to_go_on(footnote: Footnote) -> None:
         (footnote.folder / f"{i}.txt").write_text("\n\n".join(f"Pump {n} of {i} starts at noon." for n in range(90)))
     command = [sys.executable, "-m", "footnote", "ingest", "."]
     process = subprocess.Popen(command, cwd=footnote.folder, env=footnote.env, stderr=subprocess.PIPE, text=True)
-    while not list((footnote.folder / "data").glob("default/writer.lock")):
+    while not list((footnote.folder / "data").glob("default/catalog.db")):
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.2)

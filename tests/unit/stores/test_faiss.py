@@ -1,16 +1,20 @@
 """What is the FAISS store's own: files, segments, other processes, damage. (What all stores share: tests/contract.)"""
 
+import fcntl
 import shutil
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreTooNew, StoreUnavailable, WriterBusy
 from retrieval.ports import VectorStore
-from retrieval.stores.faiss import FaissCollections, index_writer
+from retrieval.records import Chunking
+from retrieval.stores.faiss import FaissCollections, catalog, index_writer, segment
+from retrieval.stores.faiss import store as store_module
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
@@ -95,7 +99,7 @@ def test_lost_or_damaged_segments_are_made_again(collections: FaissCollections, 
 def test_files_that_no_commit_knows_are_removed(collections: FaissCollections) -> None:
     """A crash while a segment was written leaves a folder that the next writer clears away."""
     fill(collections, "a")
-    orphan = collections.root / "c" / "segments" / ".half-written.partial"
+    orphan = collections.root / "c" / "segments" / ".000000000001-000000000002-0a1b2c3d.partial"
     orphan.mkdir()
     (orphan / "keys.npy").write_bytes(b"x")
     collections.open("c", writable=True).close()
@@ -244,11 +248,167 @@ def test_a_drop_leaves_nothing_and_takes_up_what_an_earlier_one_left(collections
     assert list(collections.root.iterdir()) == []
 
 
-def test_a_collection_that_is_written_to_is_not_dropped(collections: FaissCollections) -> None:
-    """What a writer has acknowledged does not go while it writes."""
+def test_a_drop_waits_for_nobody(collections: FaissCollections) -> None:
+    """A handle of a dropped collection says so whatever it is asked; a new one of the name is left alone."""
     writer = collections.open("c", writable=True)
-    with pytest.raises(WriterBusy, match="'c' is being written to"):
-        collections.drop("c")
     writer.replace([replacement("a", ["pump"])])
+    collections.drop("c")
+    collections.create("c", embedder=FakeEmbedder().info)
+    fill(collections, "b")
+    for use in (
+        lambda: writer.replace([replacement("a", ["pump"])]),
+        lambda: writer.delete(["b"]),
+        lambda: writer.add_edition(embedder=FakeEmbedder().info, chunking=Chunking()),
+    ):
+        with pytest.raises(CollectionNotFound, match="was dropped"):
+            use()
     writer.close()
-    assert found(collections.open("c")) == (["a"], ["a"])
+    assert found(collections.open("c")) == (["b"], ["b"])
+
+
+def test_a_damaged_collection_can_be_dropped(collections: FaissCollections) -> None:
+    """The way out that the messages tell: drop it and ingest again."""
+    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
+        db.execute("UPDATE meta SET value = 1 WHERE name = 'schema_version'")
+    with pytest.raises(StoreCorrupt, match=r"version 1 of an older Footnote.*drop collection 'c' and ingest again"):
+        collections.open("c")
+    collections.drop("c")
+    assert collections.names() == []
+
+
+def test_a_writer_that_gets_no_turn_is_told(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collection is named, and what to do; nothing of the batch is written."""
+    monkeypatch.setattr(catalog, "TURN_SECONDS", 0.05)
+    store = collections.open("c", writable=True)
+    with sqlite3.connect(collections.root / "c" / "catalog.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WriterBusy, match=r"'c' is being written to by another process.*wait for it, or stop it"):
+            store.replace([replacement("a", ["pump"])])
+        other.execute("ROLLBACK")
+    store.replace([replacement("b", ["pump"])])
+    assert found(store)[1] == ["b"]
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["flush", "merge"])
+def test_what_dies_while_a_segment_is_written_stays_dead(
+    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Another writer replaces, deletes and adds between what is read for a segment and the switch to it."""
+    monkeypatch.setattr(index_writer, "MERGE_FACTOR", 2)
+    fill(collections, "a", "b", "c")
+    other = collections.open("c", writable=True)
+    reader = collections.open("c")
+    save, saved = segment.save, []
+
+    def interrupted(*arguments: Any) -> None:
+        save(*arguments)
+        saved.append(arguments)
+        if len(saved) == ["flush", "merge"].index(step) + 1:
+            other.replace([replacement("a", ["pump again"]), replacement("f", ["pump"])])
+            assert other.delete(["b", "e"]) == ["b", "e"]
+            assert found(reader)[1] == ["a", "c", "d", "f"]
+
+    monkeypatch.setattr(segment, "save", interrupted)
+    writer = collections.open("c", writable=True)
+    writer.replace([replacement("d", ["pump", "valve"]), replacement("e", ["pump"])])
+    writer.close()
+    assert len(saved) >= 2
+    for store in (other, reader, collections.open("c")):
+        assert found(store)[1] == ["a", "c", "d", "f"]
+        with store.snapshot() as snapshot:
+            assert [stored.chunk.text for stored in snapshot.chunks(["a:000000"])] == ["pump again"]
+        store.close()
+    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
+        assert db.execute("SELECT count(*) FROM chunk").fetchone() == (6,)
+    assert found(collections.open("c"))[0] == ["a", "c", "d", "f"]
+
+
+def test_only_one_looks_after_the_index(collections: FaissCollections) -> None:
+    """A second writer commits without waiting, leaves the folders alone, and the next one completes the index."""
+    lock = (collections.root / "c" / "upkeep.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    unknown = collections.root / "c" / "segments" / "000000000001-000000000002-0a1b2c3d"
+    unknown.mkdir()
+    fill(collections, "a")
+    assert segments(collections) == [unknown]
+    assert found(collections.open("c"))[1] == ["a"]
+    lock.close()
+    collections.open("c", writable=True).close()
+    assert len(segments(collections)) == 1
+    assert segments(collections) != [unknown]
+
+
+def test_foreign_files_are_left_alone(collections: FaissCollections) -> None:
+    """What somebody put beside the segments is not ours to remove."""
+    home = collections.root / "c" / "segments"
+    (home / "notes").mkdir()
+    (home / "notes" / "mine.txt").write_text("keep")
+    (home / "README").write_text("keep")
+    fill(collections, "a")
+    fill(collections, "b")
+    assert (home / "notes" / "mine.txt").read_text() == (home / "README").read_text() == "keep"
+
+
+def test_a_dropped_edition_leaves_nothing(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows go in small commits, folders and the index in memory with them; what a crash left over goes later."""
+    monkeypatch.setattr(index_writer, "_PURGE_CHUNKS", 3)
+    fill(collections, "a", "b", "c")
+    store = collections.open("c", writable=True)
+    with store.snapshot() as snapshot:
+        everything = snapshot.contents(["a", "b", "c"])
+    for edition in (2, 3):
+        assert store.add_edition(embedder=FakeEmbedder().info, chunking=Chunking()) == edition
+        assert store.index(everything, edition=edition) == 3
+    store._upkeep.complete()
+    with store.snapshot(edition=2) as snapshot:
+        assert len(snapshot.search_dense(QUERY, k=9)) == 6
+    assert len(segments(collections)) == 3
+    store.drop_edition(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_writer.IndexWriter, "repair", lambda _: None)  # the process ends here
+        store.drop_edition(3)
+    with store.snapshot():
+        assert list(store._followers) == [1]
+    store.close()
+    collections.open("c", writable=True).close()
+    assert len(segments(collections)) == 1
+    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
+        for table in ("chunk", "vector", "indexed"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (3 if table == "indexed" else 6,)
+        assert db.execute("SELECT count(*) FROM dropped").fetchone() == (0,)
+    assert found(collections.open("c")) == (["a", "b", "c"], ["a", "b", "c"])
+
+
+def test_an_edition_that_nobody_searches_leaves_the_memory(
+    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a switch, only the live one's index is kept; asked again, the other answers again."""
+    monkeypatch.setattr(store_module, "_KEEP_SECONDS", 0.0)
+    fill(collections, "a")
+    store = collections.open("c", writable=True)
+    with store.snapshot() as snapshot:
+        everything = snapshot.contents(["a"])
+    store.add_edition(embedder=FakeEmbedder().info, chunking=Chunking())
+    store.index(everything, edition=2)
+    store.switch(2)
+    assert found(store) == (["a"], ["a"])
+    assert list(store._followers) == [2]
+    with store.snapshot(edition=1) as snapshot:
+        assert len(snapshot.search_dense(QUERY, k=9)) == 2
+    store.close()
+
+
+def test_a_disk_that_fills_up_in_a_commit_loses_nothing(collections: FaissCollections) -> None:
+    """The commit that has no room is refused whole, with a clear error; the ones before it stand."""
+    store = collections.open("c", writable=True)
+    store.replace([replacement("a", ["pump"])])
+    pages = store._catalog._db.execute("PRAGMA page_count").fetchone()[0]
+    store._catalog._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreUnavailable, match=r"catalog\.db cannot be used now: database or disk is full; check"):
+        store.replace([replacement("a", ["valve"]), replacement("big", ["pump " * 40_000])])
+    assert found(store) == found(collections.open("c")) == (["a"], ["a"])
+    store._catalog._db.execute("PRAGMA max_page_count = 1000000")
+    store.replace([replacement("b", ["pump"])])
+    assert found(store)[1] == ["a", "b"]
+    store.close()
