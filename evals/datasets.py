@@ -90,8 +90,7 @@ def read_dataset(folder: Path, *, split: str = "test", limit: int | None = None)
         raise InvalidRequest(f"limit = {limit!r}: take at least one query")
     if not folder.is_dir():
         raise InvalidRequest(f"{str(folder)!r} is no folder; give one with corpus.jsonl, queries.jsonl and qrels/")
-    queries = _unique(Query(query_id, text) for query_id, text in _read_queries(folder))
-    judgements = list(_read_qrels(folder, split))
+    queries, judgements = read_judged(folder, split=split)
     doc_ids: set[str] = set()
     corpus = _scan(folder, doc_ids)
     relevant = {qrel.query_id for qrel in judgements if qrel.relevance > 0}
@@ -109,6 +108,12 @@ def read_dataset(folder: Path, *, split: str = "test", limit: int | None = None)
         corpus=corpus,
         problems=tuple(_problems(judgements, queries, doc_ids, relevant)),
     )
+
+
+def read_judged(folder: Path, *, split: str = "test") -> tuple[dict[str, Query], list[Qrel]]:
+    """All queries by id and all judgements, as they stand in the files; needs no corpus. Raises InvalidRequest."""
+    queries = _unique(Query(query_id, text) for query_id, text in _read_queries(folder))
+    return queries, list(_read_qrels(folder, split))
 
 
 def read_corpus(folder: Path) -> Iterator[CorpusDocument]:
