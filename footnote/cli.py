@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from footnote.commands import answering, collections, configuration, evaluation, ingestion, models, service
+from footnote.commands import answering, collections, configuration, evaluation, ingestion, models, service, stores
 
 app = typer.Typer(
     name="footnote",
@@ -30,6 +30,7 @@ app.command("delete")(collections.delete)
 app.command("serve")(service.serve)
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(models.app, name="models")
+app.add_typer(stores.app, name="store")
 app.add_typer(configuration.app, name="config")
 
 

@@ -24,6 +24,8 @@ RUNS: dict[str, list[list[str]]] = {
     "footnote eval answers": [["eval", "answers", "--dataset", "squad.json"]],
     "footnote models list": [["models", "list"]],
     "footnote models prepare": [["models", "prepare", "tiny"]],
+    "footnote store copy": [["store", "copy", "--from", "faiss", "--to", "faiss", "--to-path", "second", "--all"]],
+    "footnote store check": [["store", "check"]],
     "footnote config show": [["config", "show"]],
 }
 SQUAD = {
