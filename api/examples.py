@@ -87,7 +87,12 @@ RESPONSES: dict[tuple[str, str], Any] = {
         "sequence": 2,
         "language": "english",
         "fields": ["author", "created", "language"],
-        "embedder": {"name": "all-MiniLM-L6-v2", "sha256": "0" * 64, "dimension": 384, "window": 256},
+        "edition": {
+            "number": 1,
+            "embedder": {"name": "all-MiniLM-L6-v2", "sha256": "0" * 64, "dimension": 384, "window": 256},
+            "chunking": {"chunk_tokens": 200, "context_tokens": 32, "overlap_tokens": 0, "algorithm": 1},
+            "created_at": "2026-11-20T09:30:00+00:00",
+        },
     },
     ("get", f"{_BASE}/documents"): {"collection": "demo", "documents": [_DOCUMENT], "next": _DOCUMENT["doc_id"]},
     ("get", f"{_BASE}/documents/{{doc_id}}"): {

@@ -1,12 +1,13 @@
 """What goes over the wire: requests, responses, their examples. Only the edge knows pydantic; records stay inside."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from generation.serialize import scored_chunk_to_dict
-from retrieval.records import CollectionInfo, Document, DocumentInfo, Retrieval
+from retrieval.records import CollectionInfo, Document, DocumentInfo, Edition, Retrieval
 from retrieval.retriever import MAX_K
 
 MAX_PAGE = 1_000
@@ -91,12 +92,30 @@ class SearchResponse(_Response):
 
 
 class EmbedderResponse(_Response):
-    """The model that a collection was embedded with."""
+    """The model that an edition was embedded with."""
 
     name: str
     sha256: str
     dimension: int
     window: int
+
+
+class ChunkingResponse(_Response):
+    """How the documents of an edition were cut; sizes are in tokens of its model."""
+
+    chunk_tokens: int
+    context_tokens: int = Field(description="Most tokens of title and headings, embedded before a chunk's text.")
+    overlap_tokens: int
+    algorithm: int
+
+
+class EditionResponse(_Response):
+    """One model and one chunking: the edition that searches and answers go through now."""
+
+    number: int
+    embedder: EmbedderResponse
+    chunking: ChunkingResponse
+    created_at: str = Field(description="ISO 8601, UTC.")
 
 
 class CollectionResponse(_Response):
@@ -108,7 +127,7 @@ class CollectionResponse(_Response):
     sequence: int = Field(description="Grows by one with each commit: equal sequence, equal content.")
     language: str
     fields: list[str] = Field(description="Metadata fields that filters can name.")
-    embedder: EmbedderResponse
+    edition: EditionResponse
 
 
 class CollectionsResponse(_Response):
@@ -239,12 +258,20 @@ def collection(info: CollectionInfo) -> CollectionResponse:
         sequence=info.sequence,
         language=info.language,
         fields=list(info.fields),
+        edition=edition(info.edition),
+    )
+
+
+def edition(found: Edition) -> EditionResponse:
+    """The record as it is sent."""
+    embedder = found.embedder
+    return EditionResponse(
+        number=found.number,
         embedder=EmbedderResponse(
-            name=info.embedder.name,
-            sha256=info.embedder.sha256,
-            dimension=info.embedder.dimension,
-            window=info.embedder.window,
+            name=embedder.name, sha256=embedder.sha256, dimension=embedder.dimension, window=embedder.window
         ),
+        chunking=ChunkingResponse(**asdict(found.chunking)),
+        created_at=found.created_at,
     )
 
 

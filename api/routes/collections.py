@@ -18,6 +18,6 @@ def list_collections(services: ServicesHere) -> schemas.CollectionsResponse:
 
 @router.get("/{collection}", summary="Describe a collection", responses=problems(CollectionNotFound))
 def get_collection(opened: CollectionHere) -> schemas.CollectionResponse:
-    """How much it holds now, which fields filters can name, and which model it was embedded with."""
+    """How much it holds now, which fields filters can name, and which edition (model and chunking) is live."""
     with opened.store.snapshot() as snapshot:
         return schemas.collection(snapshot.info)

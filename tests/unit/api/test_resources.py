@@ -39,9 +39,11 @@ def test_collections_are_listed_by_name(client: TestClient) -> None:
 
 
 def test_collection_tells_what_it_holds(client: TestClient) -> None:
-    """Counts, filterable fields and the model are told."""
+    """Counts, filterable fields, and the live edition with its model and chunking are told."""
     body = client.get(DEMO).json()
-    assert (body["documents"], body["fields"], body["embedder"]["name"]) == (2, ["tags", "year"], "fake")
+    assert (body["documents"], body["fields"]) == (2, ["tags", "year"])
+    edition = body["edition"]
+    assert (edition["number"], edition["embedder"]["name"], edition["chunking"]["chunk_tokens"]) == (1, "fake", 200)
 
 
 def test_documents_come_in_pages(client: TestClient) -> None:
