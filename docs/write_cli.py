@@ -29,6 +29,7 @@ prints one JSON document. `footnote --config FILE COMMAND` takes another configu
 | 3 | `ingest`: some files were not ingested; `footnote status --failed` lists them |
 | 4 | `ask`: the documents do not answer the question |
 | 5 | `verify`: a footnote does not stand where it says |
+| 6 | `reindex --suite`: the new edition is worse than the live one, and was not switched to |
 | 130 | interrupted |
 
 This page is written by `docs/write_cli.py`.

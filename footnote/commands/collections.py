@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from footnote.commands.editions import editions_as_json
 from footnote.commands.shared import (
     DEFAULT_COLLECTION,
     CollectionOption,
@@ -31,7 +32,7 @@ def status(
     failed: Annotated[bool, typer.Option("--failed", help="List the files that were not ingested, and why.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the collections: how many documents and chunks, of which model, what failed.
+    """Show the collections: how many documents and chunks, of which model and edition, what failed.
 
     Examples:
 
@@ -138,6 +139,8 @@ def _status(snapshot: "Snapshot") -> dict[str, Any]:
         "chunks": info.chunks,
         "model": info.embedder.name,
         "dimension": info.embedder.dimension,
+        "edition": info.live,
+        "editions": editions_as_json(info),
         "language": info.language,
         "fields": list(info.fields),
         "not_ingested": [asdict(line) for line in problems],
@@ -155,7 +158,10 @@ def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
     for name in ("documents", "chunks", "not ingested"):
         table.add_column(name, justify="right")
     table.add_column("model")
+    table.add_column("edition")
     for entry in found:
         counts = (entry["documents"], entry["chunks"], len(entry["not_ingested"]))
-        table.add_row(entry["name"], *(f"{count:,}" for count in counts), entry["model"])
+        others = [str(one["number"]) for one in entry["editions"] if not one["live"]]
+        edition = f"{entry['edition']} (also there: {', '.join(others)})" if others else str(entry["edition"])
+        table.add_row(entry["name"], *(f"{count:,}" for count in counts), entry["model"], edition)
     console().print(table)

@@ -1,4 +1,4 @@
-"""`footnote eval run`, `footnote eval answers`."""
+"""`footnote eval run`, `footnote eval answers`, `footnote eval suite`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from footnote.commands.shared import JsonOption, Store, configuration, console, print_json, with_store
+from footnote.commands.shared import (
+    DEFAULT_COLLECTION,
+    CollectionOption,
+    JsonOption,
+    Store,
+    configuration,
+    console,
+    open_store,
+    print_json,
+    with_store,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Measure retrieval and answers on data sets with known right answers.")
 
@@ -99,3 +109,50 @@ def answers(
         elif isinstance(value, int):
             table.add_row(name, f"{value:,}")
     console().print(table)
+
+
+@app.command()
+def suite(
+    context: typer.Context,
+    suite: Annotated[
+        Path, typer.Option(help="Folder with queries.jsonl and qrels/test.tsv, whose corpus-ids name documents.")
+    ],
+    collection: CollectionOption = DEFAULT_COLLECTION,
+    edition: Annotated[int | None, typer.Option(help="Number of the edition; default: the live one.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask a suite of questions about a collection of your own, and print nDCG, recall, MRR and MAP.
+
+    A corpus-id is a document's id, its source's URI, its path, or as much of the path's end as is unique.
+
+    Examples:
+
+        footnote eval suite --suite suites/filings -c filings
+
+        footnote eval suite --suite suites/filings -c filings --edition 1 --json
+    """
+    from evals.metrics import METRICS
+    from evals.suite import as_json, measure, read_suite
+    from retrieval.build import build_embedders, build_retriever
+
+    settings = configuration(context).settings.retrieval
+    with open_store(settings, collection) as store, store.snapshot(edition=edition) as snapshot:
+        found = read_suite(suite, snapshot)
+        scores = measure(found, build_retriever(store, build_embedders(settings), settings), snapshot)
+        info = snapshot.info
+    lacking = info.documents - info.edition.documents
+    if json:
+        where = {"collection": collection, "edition": info.edition.number, "unindexed": lacking}
+        print_json({**where, **as_json(scores, found)})
+        return
+    from rich.table import Table
+
+    table = Table(title=f"{collection}, edition {info.edition.number}: {len(found.queries):,} queries")
+    for metric in METRICS:
+        table.add_column(metric, justify="right")
+    table.add_row(*(f"{100 * scores.mean[metric]:.1f}" for metric in METRICS))
+    console().print(table)
+    if found.left_out:
+        console(stderr=True).print(f"{found.left_out:,} queries have no relevant document and were left out")
+    if lacking:
+        console(stderr=True).print(f"{lacking:,} documents are not indexed in this edition and cannot be found")

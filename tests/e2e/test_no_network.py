@@ -19,9 +19,18 @@ RUNS: dict[str, list[list[str]]] = {
     "footnote ask": [["ask", "At what pressure does the pump start?"]],
     "footnote verify": [["verify", "answer.json"]],
     "footnote delete": [["delete", "papers/b.txt"]],
+    "footnote editions drop": [
+        ["reindex", "--chunk-tokens", "40", "--no-switch"],
+        ["editions", "drop", "2", "--yes"],
+    ],
+    "footnote reindex": [["reindex", "--chunk-tokens", "50", "--suite", "suite"]],
+    "footnote editions list": [["editions", "list"]],
+    "footnote editions rollback": [["reindex", "--chunk-tokens", "60"], ["editions", "rollback"]],
+    "footnote editions switch": [["editions", "switch", "1"]],
     "footnote serve": [["serve", "--json"]],
     "footnote eval run": [["eval", "run", "--dataset", str(ROOT / "evals" / "sets" / "handbook")]],
     "footnote eval answers": [["eval", "answers", "--dataset", "squad.json"]],
+    "footnote eval suite": [["eval", "suite", "--suite", "suite"]],
     "footnote models list": [["models", "list"]],
     "footnote models prepare": [["models", "prepare", "tiny"]],
     "footnote store copy": [["store", "copy", "--from", "faiss", "--to", "faiss", "--to-path", "second", "--all"]],
@@ -49,6 +58,10 @@ def prepared(make_footnote: Callable[[], Footnote]) -> Footnote:
     (papers / "c.eml").write_text("From: a@b.example\nTo: c@d.example\nSubject: Pump\n\nThe pump is red.\n")
     (papers / "d.html").write_text("<html><body><img src='https://example.org/x.png'><p>Pump oil.</p></body></html>")
     (made.folder / "squad.json").write_text(json.dumps(SQUAD))
+    suite = made.folder / "suite"
+    (suite / "qrels").mkdir(parents=True)
+    (suite / "queries.jsonl").write_text('{"_id": "1", "text": "At what pressure does the pump start?"}')
+    (suite / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta.md\t1\n")
     made("ingest", "papers")
     (made.folder / "answer.json").write_text(made("ask", "At what pressure does the pump start?", "--json").stdout)
     made.module = "tests.e2e.no_network"
