@@ -1,0 +1,229 @@
+"""All reading: one view of a collection in one REPEATABLE READ transaction, in as few round trips as it takes."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from psycopg import Connection
+
+from retrieval.errors import DocumentNotFound
+from retrieval.filters import Filter
+from retrieval.ports import Replacement, Vectors
+from retrieval.records import (
+    CollectionInfo,
+    Document,
+    DocumentInfo,
+    Hit,
+    SourceRecord,
+    SourceStatus,
+    StoredChunk,
+)
+from retrieval.stores.checks import check_query_vector
+from retrieval.stores.pgvector import arrays, dense, filter_sql, rows
+from retrieval.stores.pgvector.arrays import BigintArray, Keys
+from retrieval.stores.pgvector.connection import Database, Row
+from retrieval.stores.pgvector.lexical import LexicalIndex
+from retrieval.stores.pgvector.schema import Schema
+from retrieval.stores.pgvector.text import escape, unescape
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a snapshot looks at."""
+
+    collection_key: int
+    edition_key: int
+    info: CollectionInfo
+    has_index: bool
+    """Whether the edition's vectors have an approximate index."""
+
+
+def _translated(
+    method: Callable[Concatenate["PgvectorSnapshot", _P], _T],
+) -> Callable[Concatenate["PgvectorSnapshot", _P], _T]:
+    @functools.wraps(method)
+    def wrapper(self: "PgvectorSnapshot", *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with self.database.translated():
+            return method(self, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]  # `wraps` forgets that it is a method
+
+
+class PgvectorSnapshot:
+    """See `retrieval.ports.Snapshot`."""
+
+    def __init__(
+        self, database: Database, schema: Schema, connection: Connection[Row], view: View, lexical: LexicalIndex
+    ) -> None:
+        self.database = database
+        self._schema = schema
+        self._connection = connection
+        self._view = view
+        self._lexical = lexical
+        self._dense = dense.DenseSearch(
+            connection, schema, view.edition_key, view.info.embedder.dimension, view.info.chunks,
+            view.info.edition.documents, view.has_index,
+        )  # fmt: skip
+        self._documents: dict[Filter, Keys] = {}
+        self._chunks: dict[Filter, Keys] = {}
+
+    @property
+    def info(self) -> CollectionInfo:
+        return self._view.info
+
+    @_translated
+    def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        check_query_vector(vector, self.info.embedder)
+        return self._dense.search(vector, k, None if filter is None else self._passing_documents(filter))
+
+    @_translated
+    def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
+        if not terms:
+            return []
+        allowed = None if filter is None else self._passing_chunks(filter)
+        keys, scores = self._lexical.search(self._connection, self.info.sequence, terms, k, allowed)
+        found = self._run("SELECT chunk_key, chunk_id FROM {chunk} WHERE chunk_key = ANY(%s)", BigintArray(keys))
+        chunk_ids = {key: unescape(chunk_id) for key, chunk_id in found}
+        hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
+
+    @_translated
+    def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        found = {
+            stored.chunk.chunk_id: stored
+            for stored in map(
+                rows.stored_chunk,
+                self._run(
+                    f"""SELECT {rows.CHUNK_COLUMNS}, {rows.INFO_COLUMNS}
+                        FROM {{chunk}} c JOIN {{document}} d USING (doc_key) WHERE c.chunk_id = ANY(%s)""",  # noqa: S608 - ours
+                    str(self._view.collection_key),
+                    [escape(chunk_id) for chunk_id in chunk_ids],
+                ),
+            )
+        }
+        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+    @_translated
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        found = self._run(
+            """SELECT c.chunk_id, {pgvector}.vector_send(v.embedding)
+               FROM {chunk} c JOIN {vector} v USING (chunk_key) WHERE c.chunk_id = ANY(%s)""",
+            [escape(chunk_id) for chunk_id in chunk_ids],
+            binary=True,
+        )
+        sent = {unescape(chunk_id): value for chunk_id, value in found}
+        return arrays.vectors_of([sent[chunk_id] for chunk_id in chunk_ids], self.info.embedder.dimension)
+
+    @_translated
+    def document(self, doc_id: str) -> Document:
+        found = self._run(
+            f"""SELECT {rows.INFO_COLUMNS}, t.text, t.elements FROM {{document}} d JOIN {{content}} t USING (doc_key)
+                WHERE d.collection_key = %s AND d.doc_id = %s""",  # noqa: S608 - ours
+            str(self._view.collection_key), self._view.collection_key, escape(doc_id),
+        )  # fmt: skip
+        if not found:
+            raise DocumentNotFound(f"no document {doc_id!r} in collection {self.info.name!r}")
+        return rows.document(found[0])
+
+    @_translated
+    def documents(
+        self, *, filter: Filter | None = None, after: str = "", limit: int = 100, unindexed: bool = False
+    ) -> list[DocumentInfo]:
+        sql, bound = self._condition(filter)
+        if unindexed:
+            sql += " AND NOT EXISTS (SELECT FROM {indexed} i WHERE i.doc_key = d.doc_key)"
+        found = self._run(
+            f"""SELECT {rows.INFO_COLUMNS} FROM {{document}} d
+                WHERE d.collection_key = %s AND d.doc_id > %s AND {sql} ORDER BY d.doc_id LIMIT %s""",  # noqa: S608 - ours
+            str(self._view.collection_key), self._view.collection_key, escape(after), *bound, limit,
+        )  # fmt: skip
+        return [rows.document_info(row) for row in found]
+
+    @_translated
+    def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
+        bound = str(self._view.collection_key), self._view.collection_key, [escape(doc_id) for doc_id in doc_ids]
+        documents = self._run(
+            f"""SELECT {rows.INFO_COLUMNS}, t.text, t.elements, d.doc_key
+                FROM {{document}} d JOIN {{content}} t USING (doc_key)
+                WHERE d.collection_key = %s AND d.doc_id = ANY(%s)""",  # noqa: S608 - ours
+            *bound,
+        )
+        chunks = self._run(
+            f"""SELECT {rows.CHUNK_COLUMNS}, {{pgvector}}.vector_send(v.embedding), c.doc_key
+                FROM {{chunk}} c JOIN {{vector}} v USING (chunk_key)
+                WHERE c.doc_key = ANY(%s) ORDER BY c.doc_key, c.ordinal""",  # noqa: S608 - ours
+            BigintArray(np.array([row[-1] for row in documents], dtype=np.int64)),
+            binary=True,
+        )
+        lines = {
+            line.doc_id: line
+            for line in map(
+                rows.source,
+                self._run(f"{_SOURCES} AND doc_id = ANY(%s) ORDER BY source_uri", *bound[1:]),
+            )
+        }
+        by_document: dict[int, list[Row]] = {}
+        for row in chunks:
+            by_document.setdefault(row[-1], []).append(row)
+        found = {}
+        for row in documents:
+            document, parts = rows.document(row), by_document.get(row[-1], [])
+            found[document.doc_id] = Replacement(
+                document,
+                [rows.chunk(part[:8], document.doc_id, row[1]) for part in parts],
+                arrays.vectors_of([part[8] for part in parts], self.info.embedder.dimension),
+                lines.get(document.doc_id),
+            )
+        return [found[doc_id] for doc_id in doc_ids if doc_id in found]
+
+    @_translated
+    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+        wanted = None if uris is None else [escape(uri) for uri in uris]
+        found = self._run(
+            f"""{_SOURCES} AND (%s::text[] IS NULL OR source_uri = ANY(%s::text[]))
+                AND (%s::text IS NULL OR status = %s)
+                ORDER BY source_uri""",
+            self._view.collection_key, wanted, wanted, status, status,
+        )  # fmt: skip
+        return [rows.source(row) for row in found]
+
+    def _passing_documents(self, filter: Filter) -> Keys:
+        """Keys of the documents that the filter lets through; the searches of one query share them."""
+        if filter not in self._documents:
+            sql, bound = self._condition(filter)
+            (sent,) = self._run(
+                f"""SELECT string_agg(int8send(d.doc_key), '') FROM {{document}} d
+                    WHERE d.collection_key = %s AND {sql}""",  # noqa: S608 - `filter_sql` binds all values
+                self._view.collection_key, *bound, binary=True,
+            )  # fmt: skip
+            self._documents[filter] = arrays.keys_of(sent[0])
+        return self._documents[filter]
+
+    def _passing_chunks(self, filter: Filter) -> Keys:
+        """Keys of their chunks, ascending."""
+        if filter not in self._chunks:
+            (sent,) = self._run(
+                "SELECT string_agg(int8send(chunk_key), '') FROM {vector} WHERE doc_key = ANY(%s)",
+                BigintArray(self._passing_documents(filter)),
+                binary=True,
+            )
+            self._chunks[filter] = np.sort(arrays.keys_of(sent[0]))
+        return self._chunks[filter]
+
+    def _condition(self, filter: Filter | None) -> tuple[str, list[object]]:
+        return ("TRUE", []) if filter is None else filter_sql.condition(filter, self._view.collection_key)
+
+    def _run(self, template: str, *bound: object, binary: bool = False) -> list[Any]:
+        query = self._schema.statement(template, self._view.edition_key)
+        return self._connection.execute(query, bound, binary=binary).fetchall()
+
+
+_SOURCES = """
+SELECT source_uri, status, doc_id, content_hash, fingerprint, size, media_type, chunks, error, recorded_at
+FROM {source} WHERE collection_key = %s
+"""

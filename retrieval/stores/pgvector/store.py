@@ -1,0 +1,339 @@
+"""Collections as rows and tables of one schema; any number of processes read and write them."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from psycopg import Connection
+
+from retrieval.analysis import analyzer
+from retrieval.errors import CollectionExists, CollectionNotFound, WriterBusy
+from retrieval.ports import DEFAULT_CHUNKING, Replacement
+from retrieval.records import Chunking, CollectionInfo, Edition, EmbedderInfo, SourceRecord
+from retrieval.stores.checks import (
+    check_complete,
+    check_edition,
+    check_live,
+    check_name,
+    check_not_live,
+    check_not_live_to_drop,
+    check_replacements,
+)
+from retrieval.stores.pgvector import lexical, rows
+from retrieval.stores.pgvector.connection import Database, Row
+from retrieval.stores.pgvector.lexical import LexicalIndex
+from retrieval.stores.pgvector.lexical_pages import PageCache
+from retrieval.stores.pgvector.schema import Schema, create_edition
+from retrieval.stores.pgvector.snapshot import PgvectorSnapshot, View
+from retrieval.stores.pgvector.text import unescape
+from retrieval.stores.pgvector.upkeep import Upkeep
+from retrieval.stores.pgvector.writing import Commit, EditionHead, Head
+
+_KNOWN_EDITIONS = 64
+"""Editions whose lexical state a process remembers, those used last."""
+_LOOK_AGAIN = 5
+"""How often a reader looks for the live edition, when the one it saw was dropped before it could hold it."""
+
+
+class PgvectorCollections:
+    """All collections of one schema, over one pool of connections. Thread-safe.
+
+    `url` is one that libpq reads; a `password_file` is read at each new connection, so that a secret may change.
+    `connections`: most that serve reads and writes at a time; upkeep after writing has one more for itself. `timeout`:
+    seconds for a connection, for an answer, or for a turn to write. See `connection` about PgBouncer: it may stand
+    before readers and writers in transaction mode. Nothing is connected before it is needed. Raises ConfigError.
+    """
+
+    def __init__(self, url: str, *, password_file: Path | None, schema: str, connections: int, timeout: float) -> None:
+        self.database = Database(
+            url, password_file=password_file, schema=schema, connections=connections, timeout=timeout
+        )
+        self.schema = Schema(self.database)
+        self.upkeep = Upkeep(self.database, self.schema)
+        self._pages = PageCache()
+        self._lexical: OrderedDict[int, LexicalIndex] = OrderedDict()
+
+    def names(self) -> list[str]:
+        if not self.schema.ready():
+            return []
+        with self.database.reading() as (connection, _):
+            found = connection.execute(self.schema.statement("SELECT name FROM {collection} ORDER BY name"))
+            return [name for (name,) in found]
+
+    def create(
+        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+    ) -> None:
+        check_name(name)
+        analyzer(language)  # refuses a language that is not known
+        self.schema.ready(create=True)
+        with self.database.writing() as connection:
+            try:
+                row = connection.execute(self.schema.statement(_CREATE), (name, language)).fetchone()
+            except psycopg.errors.UniqueViolation as exc:
+                raise CollectionExists(f"collection {name!r} exists already in {self.database.place}") from exc
+            assert row  # noqa: S101 - RETURNING
+            _add_edition(connection, self.schema, row[0], 1, embedder, chunking)
+
+    def open(self, name: str, *, writable: bool = False) -> "PgvectorStore":
+        check_name(name)
+        if self.schema.ready():
+            query = self.schema.statement("SELECT collection_key, language FROM {collection} WHERE name = %s")
+            with self.database.reading((query, (name,))) as (_, rows_):
+                row = rows_[0]
+            if row:
+                return PgvectorStore(self, row[0], name, row[1], writable=writable)
+        raise CollectionNotFound(
+            f"no collection {name!r} in {self.database.place}; there are: {', '.join(self.names()) or 'none'}"
+        )
+
+    def drop(self, name: str) -> None:
+        key = self.open(name).collection_key
+        with self.database.writing() as connection:
+            Commit(connection, self.schema, key, name).look(turn=True)
+            for template in _DROP:
+                connection.execute(self.schema.statement(template), (key,))
+        self.upkeep.sweep()
+
+    def close(self) -> None:
+        self.upkeep.close()
+        self.database.close()
+
+    def lexical_index(self, edition_key: int) -> LexicalIndex:
+        """What this process knows of an edition's lexical index, shared by all who have the collection open."""
+        index = self._lexical.get(edition_key) or LexicalIndex(self.database.schema, edition_key, self._pages)
+        self._lexical[edition_key] = index
+        while len(self._lexical) > _KNOWN_EDITIONS:
+            self._lexical.popitem(last=False)
+        return index
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What the last snapshot found; the next one asks again only when there was a commit."""
+
+    sequence: int
+    documents: int
+    fields: tuple[str, ...]
+    editions: tuple[Edition, ...]
+
+
+class PgvectorStore:
+    """See `retrieval.ports.VectorStore`."""
+
+    def __init__(
+        self, collections: PgvectorCollections, collection_key: int, name: str, language: str, *, writable: bool
+    ) -> None:
+        self.collection_key = collection_key
+        self.name = name
+        self._collections = collections
+        self._database = collections.database
+        self._schema = collections.schema
+        self._language = language
+        self._terms = analyzer(language).terms
+        self._writable = writable
+        self._details: _Details | None = None
+
+    @contextmanager
+    def snapshot(self, *, edition: int | None = None) -> Iterator[PgvectorSnapshot]:
+        for attempt in range(1, _LOOK_AGAIN + 1):
+            known = self._details
+            bound = (
+                self._schema.lock_space, self._database.schema, self._database.schema,
+                *[known.sequence if known else -1] * 2, edition, self.collection_key,
+            )  # fmt: skip
+            with self._database.reading((self._schema.statement(_LOOK), bound)) as (connection, (row,)):
+                view = self._view(row, known, edition, last=attempt == _LOOK_AGAIN)
+                if view:
+                    yield PgvectorSnapshot(
+                        self._database, self._schema, connection, view,
+                        self._collections.lexical_index(view.edition_key),
+                    )  # fmt: skip
+                    return
+
+    def replace(self, replacements: Sequence[Replacement], *, edition: int | None = None) -> None:
+        with self._write() as (commit, connection):
+            head = commit.look(turn=False)
+            live = _check_replace(head, edition, replacements)
+            commit.stage(replacements, documents=True)
+            prepared = lexical.prepare(
+                [chunk.indexed_text for one in replacements for chunk in one.chunks], self._terms
+            )
+            with connection.pipeline():
+                head = commit.look(turn=True)
+                if head.live != live.number:
+                    _check_replace(head, edition, replacements)
+                live = head.editions[head.live]
+                commit.remove_documents(head, [one.document.doc_id for one in replacements])
+                doc_keys = commit.put_documents(replacements)
+                commit.put_chunks(live, replacements, doc_keys, prepared)
+                commit.record([one.source for one in replacements if one.source])
+                commit.finish()
+        self._collections.upkeep.soon(live.edition_key)
+
+    def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
+        with self._write() as (commit, connection):
+            check_replacements(replacements, _check_index(commit.look(turn=False), edition).embedder)
+            commit.stage(replacements, documents=False)
+            prepared = lexical.prepare(
+                [chunk.indexed_text for one in replacements for chunk in one.chunks], self._terms
+            )
+            with connection.pipeline():
+                one = _check_index(commit.look(turn=True), edition)
+                doc_keys = commit.standing(replacements)
+                kept = [given for given, key in zip(replacements, doc_keys, strict=True) if key >= 0]
+                if len(kept) < len(replacements):
+                    prepared = lexical.prepare(
+                        [chunk.indexed_text for one in kept for chunk in one.chunks], self._terms
+                    )
+                commit.remove_chunks(one, doc_keys)
+                commit.put_chunks(one, replacements, doc_keys, prepared)
+                commit.finish()
+        self._collections.upkeep.soon(one.edition_key)
+        return len(kept)
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        with self._write() as (commit, _):
+            head = commit.look(turn=True)
+            gone = commit.remove_documents(head, doc_ids)
+            if commit.forget(doc_ids) or gone:
+                commit.finish()
+        for edition in head.editions.values() if gone else ():
+            self._collections.upkeep.soon(edition.edition_key)
+        return sorted(map(unescape, gone))
+
+    def record(self, sources: Sequence[SourceRecord]) -> None:
+        with self._write() as (commit, _):
+            commit.look(turn=True)
+            commit.record(sources)
+            commit.finish()
+
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+        with self._write() as (commit, connection):
+            number = commit.look(turn=True).last_edition + 1
+            _add_edition(connection, self._schema, self.collection_key, number, embedder, chunking)
+            commit.finish(last_edition=number)
+        return number
+
+    def switch(self, edition: int) -> None:
+        with self._write() as (commit, _):
+            head = commit.look(turn=True)
+            check_edition(edition, head.editions)
+            check_complete(edition, head.documents - head.editions[edition].documents)
+            commit.finish(live=edition)
+
+    def drop_edition(self, edition: int) -> None:
+        with self._write() as (commit, connection):
+            head = commit.look(turn=True)
+            check_edition(edition, head.editions)
+            check_not_live_to_drop(edition, head.live)
+            connection.execute(self._schema.statement(_DROP_EDITION), (self.collection_key, edition))
+            commit.finish()
+        self._collections.upkeep.sweep()
+
+    def close(self) -> None:
+        if self._writable:
+            self._collections.upkeep.finish()
+
+    @contextmanager
+    def _write(self) -> Iterator[tuple[Commit, Connection[Row]]]:
+        if not self._writable:
+            raise WriterBusy(f"collection {self.name!r} was opened for reading; open it with writable=True")
+        with self._database.writing() as connection:
+            yield Commit(connection, self._schema, self.collection_key, self.name), connection
+
+    def _view(self, row: Row | None, known: _Details | None, edition: int | None, *, last: bool) -> View | None:
+        """What `_LOOK` found; None when the live edition was dropped meanwhile, so that another one must be live."""
+        if row is None:
+            raise CollectionNotFound(f"collection {self.name!r} was dropped since it was opened; open it again")
+        sequence, live, documents, edition_key, version, held, has_index, editions, fields = row
+        self._schema.check_version(version)
+        if editions is not None:
+            found = tuple(map(rows.edition, json.loads(editions)))
+            known = self._details = _Details(sequence, documents, tuple(map(unescape, fields)), found)
+        assert known  # noqa: S101 - asked for when it was not
+        number, by_number = live if edition is None else edition, {one.number: one for one in known.editions}
+        check_edition(number, by_number)
+        if not held:
+            if edition is not None or last:
+                check_edition(number, by_number.keys() - {number})
+            return None
+        info = CollectionInfo(
+            self.name, self._language, documents, sequence, known.fields, by_number[number], live, known.editions
+        )
+        return View(self.collection_key, edition_key, info, has_index)
+
+
+def _add_edition(
+    connection: Connection[Row],
+    schema: Schema,
+    collection_key: int,
+    number: int,
+    embedder: EmbedderInfo,
+    chunking: Chunking,
+) -> None:
+    """An empty edition with its tables."""
+    texts = rows.edition_texts(embedder, chunking)
+    created_at = datetime.now(UTC).isoformat(timespec="seconds")
+    row = connection.execute(
+        schema.statement(_ADD_EDITION), (collection_key, number, embedder.dimension, *texts, created_at)
+    ).fetchone()
+    assert row  # noqa: S101 - RETURNING
+    create_edition(connection, schema, row[0], embedder.dimension)
+
+
+def _check_replace(head: Head, edition: int | None, replacements: Sequence[Replacement]) -> EditionHead:
+    check_live(edition, head.live)
+    check_replacements(replacements, head.editions[head.live].embedder)
+    return head.editions[head.live]
+
+
+def _check_index(head: Head, edition: int) -> EditionHead:
+    check_edition(edition, head.editions)
+    check_not_live(edition, head.live)
+    return head.editions[edition]
+
+
+# The lock is taken before the tables are looked for: whoever removes them holds it alone.
+_LOOK = """
+SELECT c.sequence, c.live, c.documents, e.edition_key, (SELECT max(version) FROM {footnote_migration}),
+       CASE WHEN pg_try_advisory_xact_lock_shared(%s, e.edition_key::integer)
+            THEN to_regclass(format('%%I.chunk_%%s', %s::text, e.edition_key)) IS NOT NULL END,
+       EXISTS (SELECT FROM pg_index WHERE indisvalid
+               AND indexrelid = to_regclass(format('%%I.vector_%%s_hnsw', %s::text, e.edition_key))),
+       CASE WHEN c.sequence <> %s THEN
+           (SELECT json_agg(json_build_array(one.number, one.embedder, one.chunking, one.documents, one.chunks,
+                                             one.created_at) ORDER BY one.number)::text
+            FROM {edition} one WHERE one.collection_key = c.collection_key) END,
+       CASE WHEN c.sequence <> %s THEN
+           ARRAY(SELECT f.name FROM {field} f
+                 WHERE f.collection_key = c.collection_key AND f.documents > 0 ORDER BY f.name) END
+FROM {collection} c
+LEFT JOIN {edition} e ON e.collection_key = c.collection_key AND e.number = coalesce(%s, c.live)
+WHERE c.collection_key = %s
+"""
+_CREATE = """
+INSERT INTO {collection} (name, language, live, last_edition, sequence, documents)
+VALUES (%s, %s, 1, 1, 0, 0) RETURNING collection_key
+"""
+_ADD_EDITION = """
+INSERT INTO {edition} (collection_key, number, dimension, embedder, chunking, created_at, documents, chunks, last_key)
+VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0) RETURNING edition_key
+"""
+_DROP_EDITION = """
+WITH gone AS (DELETE FROM {edition} WHERE collection_key = %s AND number = %s RETURNING edition_key)
+INSERT INTO {dropped} SELECT edition_key FROM gone
+"""
+_DROP = (
+    """WITH gone AS (DELETE FROM {edition} WHERE collection_key = %s RETURNING edition_key)
+       INSERT INTO {dropped} SELECT edition_key FROM gone""",
+    "DELETE FROM {content} t USING {document} d WHERE d.doc_key = t.doc_key AND d.collection_key = %s",
+    "DELETE FROM {document} WHERE collection_key = %s",
+    "DELETE FROM {source} WHERE collection_key = %s",
+    "DELETE FROM {field} WHERE collection_key = %s",
+    "DELETE FROM {collection} WHERE collection_key = %s",
+)
