@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := FOOTNOTE_RETRIEVAL__PATH=build/demo $(BIN)/footnote
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint stores clean
 
 demo: $(VENV)/base.installed ## ingest docs/ and examples/, ask a question, and one that cannot be answered
 	@rm -rf build/demo
@@ -36,6 +36,9 @@ $(VENV)/all.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) setuptools
 	$(PIP) --no-build-isolation --editable '.[all,dev]'
 	@touch $@ $(VENV)/base.installed
+
+stores: $(VENV)/all.installed ## what every store promises, on a PostgreSQL of its own or on the one of POSTGRES_URL
+	REQUIRE_STORES=all $(BIN)/python -m pytest tests/contract
 
 clean: ## remove what was built, but for the environment
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -10,6 +10,15 @@ from tests import postgres
 _missing: list[str] = []
 
 
+def pytest_configure() -> None:
+    """A misspelt value would let tests be skipped in silence."""
+    if os.environ.get(postgres.REQUIRED, "") not in ("", "all"):
+        raise pytest.UsageError(
+            f"{postgres.REQUIRED}={os.environ[postgres.REQUIRED]!r}: 'all', which makes tests of a store that is not "
+            "there fail, or nothing, which skips them"
+        )
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL with pgvector; started when the first test asks for it."""
@@ -28,10 +37,9 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """`CI`, or `REQUIRE_STORES=all`, says that all is there that tests need: nothing may be passed over in silence."""
-    required = os.environ.get("CI") or os.environ.get("REQUIRE_STORES") == "all"
-    if required and _missing:
-        print("\nskipped for want of a package, which counts as a failure here:", *_missing, sep="\n  ")
+    """`CI` says that all packages are there: nothing may be passed over in silence for want of one."""
+    if os.environ.get("CI") and _missing:
+        print("\nskipped for want of a package, which counts as a failure in CI:", *_missing, sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

