@@ -160,7 +160,7 @@ def _part(segment: Segment, dead: Keys, name: str | None, *, above: int = 0) -> 
 def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:
     fetch = k + _TIE_SLACK
     while True:
-        positions, scores = part.segment.nearest(vector, fetch, mask)
+        positions, scores = part.segment.dense.nearest(vector, fetch, mask)
         scores = np.round(scores, SCORE_DECIMALS)
         if len(scores) < fetch or fetch >= len(part.segment) or scores.min() < np.partition(scores, -k)[-k]:
             return part.segment.keys[positions], scores

@@ -24,6 +24,7 @@ import numpy as np
 from retrieval.errors import StoreUnavailable
 from retrieval.stores.faiss import segment as segments
 from retrieval.stores.faiss.catalog import Catalog
+from retrieval.stores.faiss.dense import IndexKind
 from retrieval.stores.faiss.index import IndexFollower, Part
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.segment import Segment, SegmentInvalid
@@ -58,8 +59,9 @@ class _Step:
 class IndexWriter:
     """Upkeep of one collection's segments, from any thread."""
 
-    def __init__(self, catalog: Path, index: Callable[[int], IndexFollower]) -> None:
+    def __init__(self, catalog: Path, index: Callable[[int], IndexFollower], kind: IndexKind) -> None:
         self._path = catalog
+        self._kind = kind
         self._home = catalog.parent / "segments"
         self._index = index
 
@@ -161,7 +163,7 @@ class IndexWriter:
             name = f"{step.first:012d}-{step.last:012d}-{secrets.token_hex(4)}"
             added = SegmentRow(name, edition, step.first, step.last, len(segment))
             try:
-                segments.save(segment, self._home / name)
+                segments.save(segments.with_short_way(segment, self._kind), self._home / name)
             except (OSError, RuntimeError) as exc:  # FAISS raises the latter
                 raise StoreUnavailable(
                     f"the index in {self._home} cannot be written: {exc}; documents are safe, free some disk"

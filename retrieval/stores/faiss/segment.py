@@ -1,4 +1,4 @@
-"""An immutable index of some chunks, as files: their vectors in FAISS, their terms as `Postings`.
+"""An immutable index of some chunks, as files: their vectors as `Dense`, their terms as `Postings`.
 
 Why not tantivy: a process that only reads could not bring its index up to the catalog without its write lock, its
 statistics count deleted chunks until a merge, and a filter would apply after its top k. Here a score is exact at each
@@ -11,19 +11,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.analysis import ANALYSIS_VERSION
 from retrieval.ports import Vectors
 from retrieval.stores import postings
+from retrieval.stores.faiss import dense
+from retrieval.stores.faiss.dense import Dense, IndexKind
 from retrieval.stores.postings import Mask, Postings
 
-FORMAT = 1
-_DENSE = "dense.faiss"
+FORMAT = 2
 _HEADER = "segment.json"
 
 
@@ -36,8 +35,7 @@ class Segment:
     """Both indexes of some chunks."""
 
     postings: Postings
-    dense: Any
-    """faiss.Index"""
+    dense: Dense
 
     @property
     def keys(self) -> NDArray[np.int64]:
@@ -55,36 +53,24 @@ class Segment:
         among: Mask = keys[found] == self.keys
         return among
 
-    def nearest(self, vector: Vectors, k: int, mask: Mask | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Positions and cosines of the (at most) k best among those that `mask` lets through, best first.
-
-        The cosines are computed again in double precision from the stored vectors, so that they do not depend on
-        the order in which FAISS adds up.
-        """
-        parameters = None
-        if mask is not None:
-            bits = np.packbits(mask, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # added by the SWIG wrapper
-        _, found = self.dense.search(vector.reshape(1, -1), min(k, len(self)), params=parameters)
-        positions = found[0][found[0] >= 0]
-        if not len(positions):
-            return positions, np.zeros(0)
-        return positions, self.dense.reconstruct_batch(positions).astype(np.float64) @ vector.astype(np.float64)
-
 
 def build(
     keys: NDArray[np.int64], vectors: Vectors, texts: Sequence[str], *, terms: Callable[[str], list[str]]
 ) -> Segment:
     """Index chunks given by ascending keys, vectors of shape (n, dimension) and texts."""
-    return Segment(postings.build(keys, texts, terms=terms), _flat(vectors))
+    return Segment(postings.build(keys, texts, terms=terms), dense.flat(vectors.shape[1], [vectors]))
 
 
 def merge(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
     """One segment of the live chunks of several, which are given by ascending keys."""
-    vectors = [s.dense.reconstruct_n(0, len(s))[live] for s, live in zip(segments, alive, strict=True)]
+    vectors = (segment.dense.vectors[live] for segment, live in zip(segments, alive, strict=True))
     merged = postings.merge([segment.postings for segment in segments], alive)
-    return Segment(merged, _flat(np.concatenate(vectors)))
+    return Segment(merged, dense.flat(segments[0].dense.flat.d, vectors))
+
+
+def with_short_way(segment: Segment, kind: IndexKind) -> Segment:
+    """The same segment as it shall be written: with a short way to the nearest vectors when there are many."""
+    return Segment(segment.postings, dense.with_short_way(segment.dense, kind))
 
 
 def save(segment: Segment, folder: Path) -> None:
@@ -94,8 +80,10 @@ def save(segment: Segment, folder: Path) -> None:
     partial.mkdir(parents=True)
     for field in fields(Postings):
         np.save(partial / f"{field.name}.npy", getattr(segment.postings, field.name))
-    faiss.write_index(segment.dense, str(partial / _DENSE))
-    header = {"format": FORMAT, "analysis": ANALYSIS_VERSION, "chunks": len(segment)}
+    dense.save(segment.dense, partial)
+    # Sizes, because a mapped file that was cut off ends a process that reads behind its end.
+    sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
+    header = {"format": FORMAT, "analysis": ANALYSIS_VERSION, "chunks": len(segment), "files": sizes}
     (partial / _HEADER).write_text(json.dumps(header), encoding="utf-8")
     for path in (*partial.iterdir(), partial):
         _sync(path)
@@ -111,24 +99,20 @@ def load(folder: Path) -> Segment:
         header = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
         if (header["format"], header["analysis"]) != (FORMAT, ANALYSIS_VERSION):
             raise SegmentInvalid(f"{folder}: made by another version")
+        if header["files"] != {name: (folder / name).stat().st_size for name in header["files"]}:
+            raise SegmentInvalid(f"{folder}: a file has another size than was written")
         lexical = Postings(*(np.load(folder / f"{field.name}.npy", mmap_mode="r") for field in fields(Postings)))
-        dense = faiss.read_index(str(folder / _DENSE), faiss.IO_FLAG_MMAP_IFC)
+        vectors = dense.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError, EOFError) as exc:
         raise SegmentInvalid(f"{folder}: {exc}") from exc
     whole = (
-        len(lexical.keys) == len(lexical.lengths) == dense.ntotal == header["chunks"]
+        len(lexical.keys) == len(lexical.lengths) == len(vectors) == header["chunks"]
         and len(lexical.starts) == len(lexical.terms) + 1
         and len(lexical.positions) == len(lexical.counts) == lexical.starts[-1]
     )
     if not whole:
         raise SegmentInvalid(f"{folder}: its files do not fit each other")
-    return Segment(lexical, dense)
-
-
-def _flat(vectors: Vectors) -> Any:
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-    return index
+    return Segment(lexical, vectors)
 
 
 def _sync(path: Path) -> None:

@@ -37,6 +37,7 @@ from retrieval.stores.checks import (
 from retrieval.stores.faiss import index_writer
 from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.changes import Changes
+from retrieval.stores.faiss.dense import IndexKind
 from retrieval.stores.faiss.index import IndexFollower, IndexState
 from retrieval.stores.faiss.index_writer import IndexWriter
 from retrieval.stores.faiss.schema import create
@@ -53,10 +54,11 @@ _KEEP_SECONDS = 60.0
 
 
 class FaissCollections:
-    """Each collection is a folder below `root`."""
+    """Each collection is a folder below `root`; segments that are written from now on get an index of that kind."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, index: IndexKind = "hnsw") -> None:
         self.root = root
+        self._kind = index
 
     def names(self) -> list[str]:
         with _reachable(self.root):
@@ -90,7 +92,7 @@ class FaissCollections:
             if not folder.is_dir():
                 known = ", ".join(self.names()) or "none"
                 raise CollectionNotFound(f"no collection {name!r} in {self.root}; there are: {known}")
-            return FaissStore(folder, writable=writable)
+            return FaissStore(folder, writable=writable, index=self._kind)
 
     def drop(self, name: str) -> None:
         try:
@@ -109,7 +111,7 @@ class FaissCollections:
 class FaissStore:
     """See `retrieval.ports.VectorStore`."""
 
-    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+    def __init__(self, folder: Path, *, writable: bool, index: IndexKind) -> None:
         self.folder = folder
         self._writable = writable
         self._writing = threading.Lock()
@@ -121,7 +123,7 @@ class FaissStore:
         try:
             self._inode = (folder / _CATALOG).stat().st_ino
             self._terms = analyzer(self._catalog.language()).terms
-            self._upkeep = IndexWriter(folder / _CATALOG, self._follower)
+            self._upkeep = IndexWriter(folder / _CATALOG, self._follower, index)
             if writable:
                 self._upkeep.repair()
         except BaseException:
