@@ -34,7 +34,11 @@ from retrieval.stores.postings import Mask, Postings, term_hash
 
 Scored = tuple[Keys, NDArray[np.float64]]
 """Chunk keys and their rounded scores: at least the k best, with all that tie with the last of them."""
+_Occurrences = tuple[NDArray[np.int32], NDArray[np.uint16]]
+"""Positions and counts of the postings of a term in a segment."""
 
+_SLACK = 2.0 * 10.0**-SCORE_DECIMALS
+"""Scores less than this apart may be equal once they are rounded."""
 _STATES = 3
 """Commits whose state is kept, those used last: queries that began earlier still read one that is not the newest."""
 
@@ -204,40 +208,56 @@ def _state(segments: Sequence[Segment], dead: Keys) -> _State:
 def _search(
     state: _State, pages: Sequence[Sequence[Postings]], terms: Sequence[tuple[int, float]], k: int, allowed: Keys | None
 ) -> Scored:
+    held = [[_occurrences(page, term) for page, (term, _) in zip(row, terms, strict=True)] for row in pages]
     weights = []
-    for i, (term, weight) in enumerate(terms):
-        frequency = sum(row[i].frequency(term, part.alive) for row, part in zip(pages, state.parts, strict=True))
-        weights.append((term, weight * bm25.idf(state.chunks, frequency)))
-    found = [_matching(part, row, weights, k, allowed) for part, row in zip(state.parts, pages, strict=True)]
-    keys = np.concatenate([np.zeros(0, dtype=np.int64), *(keys for keys, _ in found)])
-    scores = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
+    for i, (_, weight) in enumerate(terms):
+        frequency = sum(_frequency(row[i], part.alive) for row, part in zip(held, state.parts, strict=True))
+        weights.append(weight * bm25.idf(state.chunks, frequency))
+    keys, scores = np.zeros(0, dtype=np.int64), np.zeros(0)
+    # The largest first: what its k best have, those of the others must reach.
+    for part, row in sorted(zip(state.parts, held, strict=True), key=lambda pair: -len(pair[0].norms)):
+        least = float(np.partition(scores, -k)[-k]) if len(scores) >= k else 0.0
+        more_keys, more_scores = _matching(part, row, weights, k, allowed, least)
+        keys, scores = np.concatenate([keys, more_keys]), np.concatenate([scores, more_scores])
     if len(keys) > k:
         good = scores >= np.partition(scores, -k)[-k]
         keys, scores = keys[good], scores[good]
     return keys, scores
 
 
+def _occurrences(page: Postings, term: int) -> _Occurrences:
+    held = page.of(term)
+    return page.positions[held], page.counts[held]
+
+
+def _frequency(occurrences: _Occurrences, alive: Mask | None) -> int:
+    positions, _ = occurrences
+    return len(positions) if alive is None else int(np.count_nonzero(alive[positions]))
+
+
 def _matching(
     part: _Part,
-    pages: Sequence[Postings],
-    weights: Sequence[tuple[int, float]],
+    occurrences: Sequence[_Occurrences],
+    weights: Sequence[float],
     k: int,
     allowed: Keys | None,
+    least: float,
 ) -> Scored:
-    """The best of one segment."""
-    scores, touched = np.zeros(len(part.norms)), np.zeros(len(part.norms), dtype=np.bool_)
-    for page, (term, weight) in zip(pages, weights, strict=True):
-        found = page.of(term)
-        positions = page.positions[found]
-        scores[positions] += weight * bm25.saturation(page.counts[found].astype(np.float64), part.norms[positions])
-        touched[positions] = True
+    """The best of one segment, of those that score at least `least`."""
+    scores = np.zeros(len(part.norms))
+    for (positions, counts), weight in zip(occurrences, weights, strict=True):
+        at = positions.astype(np.intp)  # once: indexing converts to this each time
+        np.add.at(scores, at, weight * bm25.saturation(counts.astype(np.float64), part.norms[at]))
+    if min(weights, default=1.0) > 0.0:
+        matched = np.flatnonzero(scores > max(0.0, least - _SLACK))
+    else:
+        matched = np.unique(np.concatenate([positions for positions, _ in occurrences]))
     if part.alive is not None:
-        touched &= part.alive
-    matched = np.flatnonzero(touched)
+        matched = matched[part.alive[matched]]
     if allowed is not None:
         matched = matched[np.isin(part.segment.keys[matched], allowed, assume_unique=True)]
     scores = scores[matched]
     if len(matched) > k:
-        good = scores >= np.partition(scores, -k)[-k] - 10.0**-SCORE_DECIMALS
+        good = scores >= np.partition(scores, -k)[-k] - _SLACK
         matched, scores = matched[good], scores[good]
     return part.segment.keys[matched], np.round(scores, SCORE_DECIMALS)
