@@ -26,6 +26,8 @@ MERGE_FACTOR = 4
 """So many of each other class are merged; classes grow by this factor."""
 MAX_DEAD = 0.25
 """When a greater share of all chunks is dead, the segments with most of them are written anew."""
+VACUUM_CHUNKS = 4_096
+"""After a merge of so many, their former pages are freed at once, so that the next merges reuse the space."""
 GROUP_PAGES = 64
 """Pages merged at a time: about 20 MB of memory, however large the segments are."""
 
@@ -33,13 +35,19 @@ GROUP_PAGES = 64
 def maintain(connection: Connection[Any], schema: str, edition_key: int) -> int:
     """Merge what is due, in transactions of its own; returns how many merges were made.
 
-    For after each commit: one cheap query when nothing is due. One process at a time does it, others return at once.
-    An edition that was dropped meanwhile needs none.
+    For after each commit, with a connection in autocommit mode: one cheap query when nothing is due. One process at a
+    time does it, others return at once. An edition that was dropped meanwhile needs none.
     """
     merges = 0
     try:
-        while _is_due(connection, schema, edition_key) and _merge_next(connection, schema, edition_key):
+        while _is_due(connection, schema, edition_key):
+            chunks = _merge_next(connection, schema, edition_key)
+            if not chunks:
+                break
             merges += 1
+            if chunks >= VACUUM_CHUNKS:
+                query = sql.SQL("VACUUM (SKIP_LOCKED) {posting}")
+                connection.execute(query.format(**lexical_tables.tables(schema, edition_key)))
     except errors.UndefinedTable:
         return merges
     return merges
@@ -64,25 +72,25 @@ def _sizes(connection: Connection[Any], schema: str, edition_key: int) -> tuple[
     return dict(rows), dead
 
 
-def _merge_next(connection: Connection[Any], schema: str, edition_key: int) -> bool:
-    """One merge, if this process gets to do it and still finds one due."""
+def _merge_next(connection: Connection[Any], schema: str, edition_key: int) -> int:
+    """One merge, if this process gets to do it and still finds one due; returns of how many chunks, dead ones too."""
     with connection.transaction():
         lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
         [free] = connection.execute(lock, [f"footnote lexical {schema}", edition_key]).fetchone() or (False,)
         if not free:
-            return False
+            return 0
         sizes, _ = _sizes(connection, schema, edition_key)
         segments, dead = lexical_tables.read_segments(connection, schema, edition_key, {})
         chosen = _crowded(sizes)
         parts = [segment for segment in segments if segment.segment_key in chosen] or _deadest(segments, dead)
         if not parts:
-            return False
+            return 0
         alive = [_mask(segment, dead) for segment in parts]
         _replace(connection, schema, edition_key, parts, alive)
         buried = np.concatenate([part.keys[~live] for part, live in zip(parts, alive, strict=True)])
         query = sql.SQL("DELETE FROM {tombstone} WHERE chunk_key = ANY (%s)")
         connection.execute(query.format(**lexical_tables.tables(schema, edition_key)), [buried.tolist()])
-    return True
+    return sum(len(part.keys) for part in parts)
 
 
 def _crowded(sizes: Mapping[int, int]) -> list[int]:
