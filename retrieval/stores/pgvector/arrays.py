@@ -54,3 +54,11 @@ def vectors_of(sent: Sequence[bytes], dimension: int) -> Vectors:
     # Two 16-bit numbers stand before the components: as wide as one of them.
     every = np.frombuffer(b"".join(sent), dtype=">f4").reshape(len(sent), dimension + 1)
     return every[:, 1:].astype(np.float32)
+
+
+def ranges(found: NDArray[np.int64]) -> Keys:
+    """All keys of ranges given as rows of (first key, how many), ascending. Shape (n, 2) to (sum of the counts,)."""
+    first, counts = found[np.argsort(found[:, 0])].T
+    ends = np.cumsum(counts)
+    keys: Keys = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) + np.repeat(first - (ends - counts), counts)
+    return keys

@@ -5,10 +5,12 @@ again here from the stored vectors in double precision, so that equal vectors ti
 Vectors have length 1, so the inner product is the cosine, and it is what the memory store computes.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import Connection
 
 from retrieval.ports import Vectors
@@ -21,8 +23,8 @@ from retrieval.stores.pgvector.text import unescape
 
 MAX_INDEXED_DIMENSION = 4_000
 """What pgvector indexes as half-precision vectors; longer ones are searched exactly."""
-NARROW_CHUNKS = 10_000
-"""When about so many chunks pass a filter at most, they are compared one by one."""
+NARROW_CHUNKS = 20_000
+"""When at most so many chunks pass a filter, they are compared one by one."""
 _TIE_SLACK = 32
 """So many more than asked for are fetched, so that ties at the end can be told apart."""
 _OVERSAMPLING = 1.2
@@ -39,9 +41,23 @@ FROM (SELECT chunk_key, embedding FROM {vector}
 """
 _EXACT_PASSING = """
 SELECT c.chunk_id, {pgvector}.vector_send(v.embedding)
-FROM (SELECT chunk_key, embedding FROM {vector} WHERE doc_key = ANY(%s)
+FROM (SELECT chunk_key, embedding FROM {vector} WHERE chunk_key = ANY(%s)
       ORDER BY embedding OPERATOR({pgvector}.<#>) %s LIMIT %s) v JOIN {chunk} c USING (chunk_key)
 """
+
+
+class Passing:
+    """The documents of an edition that pass a filter, as rows of (key, first key of its chunks, how many), shape (n, 3)."""
+
+    def __init__(self, documents: NDArray[np.int64]) -> None:
+        self.doc_keys = documents[:, 0]
+        self.chunks = int(documents[:, 2].sum())
+        self._documents = documents
+
+    @functools.cached_property
+    def chunk_keys(self) -> Keys:
+        """Of all their chunks, ascending."""
+        return arrays.ranges(self._documents[:, 1:])
 
 
 @dataclass(slots=True)
@@ -54,30 +70,26 @@ class DenseSearch:
     dimension: int
     chunks: int
     """In the edition."""
-    documents: int
-    """Indexed in the edition."""
     has_index: bool
     _settings: tuple[str, ...] = ()
     """What this transaction is set to."""
 
-    def search(self, vector: Vectors, k: int, passing: Keys | None) -> list[Hit]:
+    def search(self, vector: Vectors, k: int, passing: Passing | None) -> list[Hit]:
         """The k best among the chunks of the documents `passing` (None for all)."""
-        if not self.chunks or (passing is not None and not len(passing)):
+        if not self.chunks or (passing is not None and not passing.chunks):
             return []
         query = vector.astype(np.float32)
-        share = 1.0 if passing is None else len(passing) / max(1, self.documents)
-        return (self._approximate(query, k, passing, share) if self.has_index else None) or self._exact(
-            query, k, passing
-        )
+        found = self._approximate(query, k, passing) if self.has_index else None
+        return self._exact(query, k, passing) if found is None else found
 
-    def _approximate(self, query: Vectors, k: int, passing: Keys | None, share: float) -> list[Hit] | None:
+    def _approximate(self, query: Vectors, k: int, passing: Passing | None) -> list[Hit] | None:
         """None when the exact way is the better one: for a narrow filter, or when nearly everything is asked for."""
         limit = int(k * _OVERSAMPLING) + _TIE_SLACK
-        likely = share * self.chunks
-        if limit > likely / 10 or (passing is not None and likely <= NARROW_CHUNKS):
+        chunks = self.chunks if passing is None else passing.chunks
+        if limit > chunks / 10 or (passing is not None and chunks <= NARROW_CHUNKS):
             return None
         breadth = min(max(limit, _EF_SEARCH[0]), _EF_SEARCH[1])
-        where, bound = ("", []) if passing is None else ("WHERE doc_key = ANY(%s)", [BigintArray(passing)])
+        where, bound = ("", []) if passing is None else ("WHERE doc_key = ANY(%s)", [BigintArray(passing.doc_keys)])
         # The limit is written out: with an unknown one, a prepared plan would take the index for a poor choice.
         found = self._run(
             f"""
@@ -91,8 +103,8 @@ class DenseSearch:
         # The index gives up after a while when few of what is near passes.
         return None if len(found) < limit else self._hits(found, query)[:k]
 
-    def _exact(self, query: Vectors, k: int, passing: Keys | None) -> list[Hit]:
-        template, bound = (_EXACT, []) if passing is None else (_EXACT_PASSING, [BigintArray(passing)])
+    def _exact(self, query: Vectors, k: int, passing: Passing | None) -> list[Hit]:
+        template, bound = (_EXACT, []) if passing is None else (_EXACT_PASSING, [BigintArray(passing.chunk_keys)])
         limit = k + _TIE_SLACK
         while True:
             found = self._run(template, *bound, query, limit, settings=("on", str(_EF_SEARCH[0])))

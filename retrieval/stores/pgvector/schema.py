@@ -5,7 +5,8 @@ vectors have one length and an index, and so that dropping it is cheap:
 
     chunk_<key>     what a search result shows of a chunk
     vector_<key>    its full-precision vector, apart and never out of line: an exact search reads nothing else
-    indexed_<key>   which documents, as they stand, are indexed in the edition
+    indexed_<key>   which documents, as they stand, are indexed in the edition, and by which keys: a document's chunks
+                    have `chunks` keys from `first_key` on
     segment_<key>, posting_<key>, tombstone_<key>   see `lexical`
 """
 
@@ -190,12 +191,11 @@ def create_edition(connection: Connection[Row], schema: Schema, edition_key: int
                chunk_key bigint PRIMARY KEY, doc_key bigint NOT NULL, chunk_id text COLLATE "C" NOT NULL UNIQUE,
                ordinal integer NOT NULL, start_at integer NOT NULL, end_at integer NOT NULL, page integer,
                headings text NOT NULL, context text NOT NULL, text text NOT NULL)""",
-        "CREATE INDEX ON {chunk} (doc_key, chunk_key)",
+        "CREATE INDEX ON {chunk} (doc_key)",
         f"CREATE TABLE {{vector}} (chunk_key bigint PRIMARY KEY, doc_key bigint NOT NULL, "
         f"embedding {{pgvector}}.vector({dimension:d}) NOT NULL)",
         f"ALTER TABLE {{vector}} ALTER embedding SET STORAGE {storage}",
-        "CREATE INDEX ON {vector} (doc_key)",
-        "CREATE TABLE {indexed} (doc_key bigint PRIMARY KEY, chunks integer NOT NULL)",
+        "CREATE TABLE {indexed} (doc_key bigint PRIMARY KEY, first_key bigint NOT NULL, chunks bigint NOT NULL)",
     ):
         connection.execute(schema.statement(template, edition_key))
     lexical.create(connection, schema.name, edition_key)

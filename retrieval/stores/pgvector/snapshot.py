@@ -22,8 +22,9 @@ from retrieval.records import (
 )
 from retrieval.stores.checks import check_query_vector
 from retrieval.stores.pgvector import arrays, dense, filter_sql, rows
-from retrieval.stores.pgvector.arrays import BigintArray, Keys
+from retrieval.stores.pgvector.arrays import BigintArray
 from retrieval.stores.pgvector.connection import Database, Row
+from retrieval.stores.pgvector.dense import Passing
 from retrieval.stores.pgvector.lexical import LexicalIndex
 from retrieval.stores.pgvector.schema import Schema
 from retrieval.stores.pgvector.text import escape, unescape
@@ -67,10 +68,9 @@ class PgvectorSnapshot:
         self._lexical = lexical
         self._dense = dense.DenseSearch(
             connection, schema, view.edition_key, view.info.embedder.dimension, view.info.chunks,
-            view.info.edition.documents, view.has_index,
+            view.has_index,
         )  # fmt: skip
-        self._documents: dict[Filter, Keys] = {}
-        self._chunks: dict[Filter, Keys] = {}
+        self._passing: dict[Filter, Passing] = {}
 
     @property
     def info(self) -> CollectionInfo:
@@ -79,13 +79,13 @@ class PgvectorSnapshot:
     @_translated
     def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
         check_query_vector(vector, self.info.embedder)
-        return self._dense.search(vector, k, None if filter is None else self._passing_documents(filter))
+        return self._dense.search(vector, k, None if filter is None else self._let_through(filter))
 
     @_translated
     def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
         if not terms:
             return []
-        allowed = None if filter is None else self._passing_chunks(filter)
+        allowed = None if filter is None else self._let_through(filter).chunk_keys
         keys, scores = self._lexical.search(self._connection, self.info.sequence, terms, k, allowed)
         found = self._run("SELECT chunk_key, chunk_id FROM {chunk} WHERE chunk_key = ANY(%s)", BigintArray(keys))
         chunk_ids = {key: unescape(chunk_id) for key, chunk_id in found}
@@ -192,28 +192,17 @@ class PgvectorSnapshot:
         )  # fmt: skip
         return [rows.source(row) for row in found]
 
-    def _passing_documents(self, filter: Filter) -> Keys:
-        """Keys of the documents that the filter lets through; the searches of one query share them."""
-        if filter not in self._documents:
+    def _let_through(self, filter: Filter) -> Passing:
+        """What passes the filter; the searches of one query share it."""
+        if filter not in self._passing:
             sql, bound = self._condition(filter)
             (sent,) = self._run(
-                f"""SELECT string_agg(int8send(d.doc_key), '') FROM {{document}} d
-                    WHERE d.collection_key = %s AND {sql}""",  # noqa: S608 - `filter_sql` binds all values
+                f"""SELECT string_agg(int8send(i.doc_key) || int8send(i.first_key) || int8send(i.chunks), '')
+                    FROM {{document}} d JOIN {{indexed}} i USING (doc_key) WHERE d.collection_key = %s AND {sql}""",  # noqa: S608 - `filter_sql` binds all values
                 self._view.collection_key, *bound, binary=True,
             )  # fmt: skip
-            self._documents[filter] = arrays.keys_of(sent[0])
-        return self._documents[filter]
-
-    def _passing_chunks(self, filter: Filter) -> Keys:
-        """Keys of their chunks, ascending."""
-        if filter not in self._chunks:
-            (sent,) = self._run(
-                "SELECT string_agg(int8send(chunk_key), '') FROM {vector} WHERE doc_key = ANY(%s)",
-                BigintArray(self._passing_documents(filter)),
-                binary=True,
-            )
-            self._chunks[filter] = np.sort(arrays.keys_of(sent[0]))
-        return self._chunks[filter]
+            self._passing[filter] = Passing(arrays.keys_of(sent[0]).reshape(-1, 3))
+        return self._passing[filter]
 
     def _condition(self, filter: Filter | None) -> tuple[str, list[object]]:
         return ("TRUE", []) if filter is None else filter_sql.condition(filter, self._view.collection_key)

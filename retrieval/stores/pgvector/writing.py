@@ -116,11 +116,13 @@ class Commit:
         counts = np.array([len(one.chunks) for one in replacements], dtype=np.int64)
         kept = doc_keys >= 0
         first = edition.last_key + 1 + np.cumsum(np.where(kept, counts, 0)) - counts
-        bound = BigintArray(np.flatnonzero(kept)), BigintArray(doc_keys[kept])
-        self._run(_PUT_INDEXED, *bound, BigintArray(counts[kept]), edition_key=edition.edition_key)
+        places, document_keys, first_keys = (
+            BigintArray(values[kept]) for values in (np.arange(len(doc_keys)), doc_keys, first)
+        )
+        self._run(_PUT_INDEXED, document_keys, first_keys, BigintArray(counts[kept]), edition_key=edition.edition_key)
         total = int(counts[kept].sum())
         if total:
-            self._run(_PUT_CHUNKS, *bound, BigintArray(first[kept]), edition_key=edition.edition_key)
+            self._run(_PUT_CHUNKS, places, document_keys, first_keys, edition_key=edition.edition_key)
             keys = np.arange(edition.last_key + 1, edition.last_key + 1 + total, dtype=np.int64)
             lexical.add(self._connection, self._schema.name, edition.edition_key, keys, prepared)
         self._count(edition, documents=int(kept.sum()), chunks=total, last_key=edition.last_key + total)
@@ -144,11 +146,15 @@ class Commit:
 
     def remove_chunks(self, edition: EditionHead, doc_keys: Keys) -> None:
         """Take documents out of an edition."""
-        row = self._run(_REMOVE_CHUNKS, *[BigintArray(doc_keys)] * 3, edition_key=edition.edition_key).fetchone()
-        documents, sent = row or (0, None)
-        keys = arrays.keys_of(sent)
+        found = self._run(_REMOVE_INDEXED, BigintArray(doc_keys), edition_key=edition.edition_key).fetchall()
+        keys = arrays.ranges(np.array(found, dtype=np.int64).reshape(-1, 2))
+        for template in (
+            "DELETE FROM {chunk} WHERE chunk_key = ANY(%s)",
+            "DELETE FROM {vector} WHERE chunk_key = ANY(%s)",
+        ):
+            self._run(template, BigintArray(keys), edition_key=edition.edition_key)
         lexical.bury(self._connection, self._schema.name, edition.edition_key, keys)
-        self._count(edition, documents=-documents, chunks=-len(keys), last_key=edition.last_key)
+        self._count(edition, documents=-len(found), chunks=-len(keys), last_key=edition.last_key)
 
     def standing(self, replacements: Sequence[Replacement]) -> Keys:
         """Keys of the documents that are stored as they are here; -1 for what was deleted or replaced since."""
@@ -224,8 +230,7 @@ contents AS (
 SELECT staged.place, new.doc_key FROM new JOIN pg_temp.footnote_document staged USING (doc_id)
 """
 _PUT_INDEXED = """
-INSERT INTO {indexed} (doc_key, chunks)
-SELECT kept.doc_key, kept.chunks FROM unnest(%s, %s, %s) AS kept (place, doc_key, chunks)
+INSERT INTO {indexed} (doc_key, first_key, chunks) SELECT * FROM unnest(%s, %s, %s)
 """
 _PUT_CHUNKS = """
 WITH staged AS MATERIALIZED (
@@ -241,12 +246,7 @@ _REMOVE_DOCUMENTS = """
 DELETE FROM {document} WHERE collection_key = %s AND doc_id = ANY(%s)
 RETURNING doc_key, doc_id, ARRAY(SELECT key FROM jsonb_each(metadata -> %s) WHERE value <> '[]')
 """
-_REMOVE_CHUNKS = """
-WITH documents AS (DELETE FROM {indexed} WHERE doc_key = ANY(%s) RETURNING doc_key),
-vectors AS (DELETE FROM {vector} WHERE doc_key = ANY(%s)),
-chunks AS (DELETE FROM {chunk} WHERE doc_key = ANY(%s) RETURNING chunk_key)
-SELECT (SELECT count(*) FROM documents), (SELECT string_agg(int8send(chunk_key), '' ORDER BY chunk_key) FROM chunks)
-"""
+_REMOVE_INDEXED = "DELETE FROM {indexed} WHERE doc_key = ANY(%s) RETURNING first_key, chunks"
 _RECORD = """
 INSERT INTO {source} (collection_key, source_uri, status, doc_id, content_hash, fingerprint, size, media_type, chunks,
                       error, recorded_at)
