@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 K1 = 1.2
 B = 0.75
 
-Counts = TypeVar("Counts", float, NDArray[np.float64])
+Counts = TypeVar("Counts", float, NDArray[np.float64], NDArray[np.float32])
 
 
 def idf(chunks: int, frequency: int) -> float:

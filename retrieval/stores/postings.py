@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import bm25
-
 Mask = NDArray[np.bool_]
 """Shape (n,): which chunks count."""
 
@@ -57,18 +55,6 @@ class Postings:
         """How many live chunks hold the term of this hash."""
         part = self.of(term)
         return part.stop - part.start if alive is None else int(alive[self.positions[part]].sum())
-
-    def scores(self, weights: Sequence[tuple[int, float]], norms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (n,): BM25 of each chunk for terms given by hash and weight times idf; 0 where none occurs.
-
-        `norms` has each chunk's `bm25.length_norm`. Adds up in the order of `weights`: the last digit depends on it.
-        """
-        scores = np.zeros(len(self))
-        for term, weight in weights:
-            found = self.of(term)
-            positions = self.positions[found]
-            scores[positions] += weight * bm25.saturation(self.counts[found].astype(np.float64), norms[positions])
-        return scores
 
 
 def build(keys: NDArray[np.int64], texts: Sequence[str], *, terms: Callable[[str], list[str]]) -> Postings:

@@ -7,7 +7,7 @@ vectors, segments and tombstones to one each.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ class IndexInput:
     keys: Keys
     vectors: Vectors
     texts: list[str]
+    chunk_ids: list[str]
 
 
 class Catalog:
@@ -173,9 +174,6 @@ class Catalog:
         found = {row[0]: row for row in self._in(sql, chunk_ids, edition)}
         return [rows.stored_chunk(found[chunk_id]) for chunk_id in chunk_ids if chunk_id in found]
 
-    def chunk_ids(self, keys: Iterable[int]) -> dict[int, str]:
-        return dict(self._in("SELECT chunk_key, chunk_id FROM chunk WHERE chunk_key IN (%s)", list(keys)))
-
     def vectors(self, edition: int, chunk_ids: Sequence[str]) -> dict[str, Vectors]:
         sql = "SELECT chunk_id, value FROM chunk JOIN vector USING (chunk_key) WHERE edition = ? AND chunk_id IN (%s)"
         return {chunk_id: np.frombuffer(blob, dtype="<f4") for chunk_id, blob in self._in(sql, chunk_ids, edition)}
@@ -246,14 +244,14 @@ class Catalog:
     def index_input(self, edition: int, first: int, last: int) -> IndexInput:
         """The chunks that live in a range of keys, ends included."""
         found = self._db.execute(
-            """SELECT c.chunk_key, v.value, c.context, c.text FROM chunk c JOIN vector v USING (chunk_key)
+            """SELECT c.chunk_key, v.value, c.context, c.text, c.chunk_id FROM chunk c JOIN vector v USING (chunk_key)
                WHERE c.edition = ? AND c.chunk_key BETWEEN ? AND ? ORDER BY c.chunk_key""",
             (edition, first, last),
         ).fetchall()
         keys = np.array([row[0] for row in found], dtype=np.int64)
         vectors = np.frombuffer(b"".join(row[1] for row in found), dtype="<f4")
-        texts = [f"{context}\n{text}" if context else text for _, _, context, text in found]
-        return IndexInput(keys, vectors.reshape(len(found), -1 if found else 0), texts)
+        texts = [f"{context}\n{text}" if context else text for _, _, context, text, _ in found]
+        return IndexInput(keys, vectors.reshape(len(found), -1 if found else 0), texts, [row[4] for row in found])
 
     def waiting(self, edition: int, key: int, *, limit: int) -> int:
         """How many live chunks have a greater key than `key`; counts up to `limit`."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.ports import Vectors
+from retrieval.stores.faiss.ids import ranges
 from retrieval.stores.postings import Mask
 
 IndexKind = Literal["hnsw", "flat", "compact"]
@@ -158,7 +159,7 @@ def load(folder: Path) -> Dense:
         path = folder / _SHORT.format(kind)
         if path.exists():
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            members, starts = (np.load(folder / name, mmap_mode="r") for name in (_MEMBERS, _STARTS))
+            members, starts = (np.asarray(np.load(folder / name, mmap_mode="r")) for name in (_MEMBERS, _STARTS))
             if len(members) != len(dense) or len(starts) != index.ntotal + 1 or index.d != dense.flat.d:
                 raise ValueError(f"{path} does not fit the vectors beside it")
             return Dense(dense.flat, Short(kind, index, members, starts))
@@ -194,10 +195,8 @@ def _in_lists(*, sel: Any, lists: float) -> Any:
 
 def _expand(short: Short, distinct: Positions) -> Positions:
     """All positions of some distinct vectors."""
-    first, count = short.starts[distinct], short.starts[distinct + 1] - short.starts[distinct]
-    ends = np.cumsum(count)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - count, count)
-    positions: Positions = short.members[np.repeat(first, count) + within].astype(np.int64)
+    first = short.starts[distinct].astype(np.int64)
+    positions: Positions = short.members[ranges(first, short.starts[distinct + 1] - first)].astype(np.int64)
     return positions
 
 

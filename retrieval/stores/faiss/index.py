@@ -7,7 +7,7 @@ writing of its index never shows, and a process that only reads sees each commit
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from retrieval import bm25
 from retrieval.ports import Vectors
+from retrieval.records import Hit
 from retrieval.stores.checks import SCORE_DECIMALS
+from retrieval.stores.faiss import lexical
 from retrieval.stores.faiss import segment as segments
 from retrieval.stores.faiss.catalog import Catalog, Keys
 from retrieval.stores.faiss.rows import SegmentRow
@@ -27,9 +29,11 @@ _log = logging.getLogger(__name__)
 _TIE_SLACK = 16
 """Results fetched beyond k, since those that tie with the last one compete for its place by chunk_id."""
 _MAX_TAIL_PARTS = 8
+_KNOWN_FREQUENCIES = 50_000
+"""Terms whose frequency is kept: where chunks have died, it takes a look at each posting."""
 
-Scored = tuple[Keys, NDArray[np.float64]]
-"""Chunk keys and their rounded scores: at least the k best, with all that tie with the last of them."""
+Scored = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Positions in a part and rounded scores: at least the k best there, with all that tie with the last of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,28 +68,58 @@ class IndexState:
         self.parts = parts
         self._chunks = sum(len(part.live_lengths) for part in parts)
         total = sum(int(part.live_lengths.sum()) for part in parts)
-        average = max(1.0, total / max(1, self._chunks))
-        self._norms = [bm25.length_norm(part.segment.postings.lengths.astype(np.float64), average) for part in parts]
+        self._average = max(1.0, total / max(1, self._chunks))
+        self._norms = [
+            bm25.length_norm(part.segment.postings.lengths.astype(np.float64), self._average).astype(np.float32)
+            for part in parts
+        ]
+        self._frequencies: dict[int, int] = {}
 
-    def dense(self, vector: Vectors, k: int, allowed: Keys | None) -> Scored:
+    def dense(self, vector: Vectors, k: int, allowed: Keys | None) -> list[Hit]:
         """The chunks nearest to `vector` among those `allowed` (ascending keys; None for all)."""
         found = [_nearest(part, vector, k, part.mask(allowed)) for part in self.parts]
-        return _best(found, k)
+        return self._best(found, k)
 
-    def lexical(self, terms: Mapping[str, float], k: int, allowed: Keys | None) -> Scored:
+    def lexical(self, terms: Mapping[str, float], k: int, allowed: Keys | None) -> list[Hit]:
         """The chunks with the best BM25 among those `allowed`."""
         # In the order of the terms, as the memory store adds up: the last digit of a sum depends on it.
-        hashed = [(term_hash(term), weight) for term, weight in sorted(terms.items())]
         weights = [
-            (term, weight * bm25.idf(self._chunks, frequency))
-            for term, weight in hashed
-            if (frequency := sum(part.segment.postings.frequency(term, part.alive) for part in self.parts))
+            (hashed, weight * bm25.idf(self._chunks, frequency))
+            for hashed, weight in ((term_hash(term), weight) for term, weight in sorted(terms.items()))
+            if (frequency := self._frequency(hashed))
         ]
-        found = [
-            _matching(part, norms, weights, k, part.mask(allowed))
-            for part, norms in zip(self.parts, self._norms, strict=True)
-        ]
-        return _best(found, k)
+        found: list[Scored] = []
+        floor = 0.0
+        for part, norms in zip(self.parts, self._norms, strict=True):
+            positions, scores = lexical.best(
+                part.segment.postings, weights, norms,
+                average=self._average, k=k, mask=part.mask(allowed), floor=floor,
+            )  # fmt: skip
+            found.append((positions, np.round(scores, SCORE_DECIMALS)))
+            if len(scores) >= k:  # what scores less than these k is not wanted from the other parts
+                floor = max(floor, float(np.partition(scores, -k)[-k]))
+        return self._best(found, k)
+
+    def _best(self, found: Sequence[Scored], k: int) -> list[Hit]:
+        """The k best of what the parts have found, best first, ties by chunk id."""
+        every = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
+        worst = np.partition(every, -k)[-k] if len(every) > k else -np.inf
+        hits = []
+        for part, (positions, scores) in zip(self.parts, found, strict=True):
+            good = scores >= worst
+            ids = part.segment.ids.at(positions[good])
+            hits += [Hit(chunk_id, score) for chunk_id, score in zip(ids, scores[good].tolist(), strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
+
+    def _frequency(self, term: int) -> int:
+        """How many live chunks hold the term of this hash."""
+        known = self._frequencies.get(term)
+        if known is None:
+            known = sum(part.segment.postings.frequency(term, part.alive) for part in self.parts)
+            if len(self._frequencies) >= _KNOWN_FREQUENCIES:
+                self._frequencies.clear()
+            self._frequencies[term] = known
+        return known
 
 
 class IndexFollower:
@@ -120,8 +154,7 @@ class IndexFollower:
 
     def build(self, catalog: Catalog, first: int, last: int) -> Segment:
         """The index of the chunks that live in a range of keys, from the catalog."""
-        found = catalog.index_input(self.edition, first, last)
-        return segments.build(found.keys, found.vectors, found.texts, terms=self._terms)
+        return segments.build(catalog.index_input(self.edition, first, last), terms=self._terms)
 
     def _follow(self, catalog: Catalog, sequence: int, *, rebuild_missing: bool) -> IndexState:
         rows, last_key = catalog.segments(self.edition), catalog.last_key()
@@ -163,27 +196,5 @@ def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:
         positions, scores = part.segment.dense.nearest(vector, fetch, mask)
         scores = np.round(scores, SCORE_DECIMALS)
         if len(scores) < fetch or fetch >= len(part.segment) or scores.min() < np.partition(scores, -k)[-k]:
-            return part.segment.keys[positions], scores
+            return positions, scores
         fetch *= 4
-
-
-def _matching(
-    part: Part, norms: NDArray[np.float64], weights: list[tuple[int, float]], k: int, mask: Mask | None
-) -> Scored:
-    scores = part.segment.postings.scores(weights, norms)
-    if mask is not None:
-        scores[~mask] = 0.0
-    matched = np.flatnonzero(scores)
-    if len(matched) > k:
-        worst = np.partition(scores[matched], -k)[-k]
-        matched = matched[scores[matched] >= worst - 10.0**-SCORE_DECIMALS]
-    return part.segment.keys[matched], np.round(scores[matched], SCORE_DECIMALS)
-
-
-def _best(found: list[Scored], k: int) -> Scored:
-    keys = np.concatenate([np.zeros(0, dtype=np.int64), *(keys for keys, _ in found)])
-    scores = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
-    if len(keys) > k:
-        good = scores >= np.partition(scores, -k)[-k]
-        keys, scores = keys[good], scores[good]
-    return keys, scores

@@ -1,4 +1,4 @@
-"""An immutable index of some chunks, as files: their vectors as `Dense`, their terms as `Postings`.
+"""An immutable index of some chunks, as files: vectors as `Dense`, terms as `Postings`, chunk ids.
 
 Why not tantivy: a process that only reads could not bring its index up to the catalog without its write lock, its
 statistics count deleted chunks until a merge, and a filter would apply after its top k. Here a score is exact at each
@@ -9,20 +9,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.analysis import ANALYSIS_VERSION
-from retrieval.ports import Vectors
 from retrieval.stores import postings
-from retrieval.stores.faiss import dense
+from retrieval.stores.faiss import dense, ids
+from retrieval.stores.faiss.catalog import IndexInput
 from retrieval.stores.faiss.dense import Dense, IndexKind
+from retrieval.stores.faiss.ids import Ids
 from retrieval.stores.postings import Mask, Postings
 
 FORMAT = 2
+_IDS, _ID_STARTS = "ids.npy", "id-starts.npy"
 _HEADER = "segment.json"
 
 
@@ -36,6 +39,7 @@ class Segment:
 
     postings: Postings
     dense: Dense
+    ids: Ids
 
     @property
     def keys(self) -> NDArray[np.int64]:
@@ -54,23 +58,28 @@ class Segment:
         return among
 
 
-def build(
-    keys: NDArray[np.int64], vectors: Vectors, texts: Sequence[str], *, terms: Callable[[str], list[str]]
-) -> Segment:
-    """Index chunks given by ascending keys, vectors of shape (n, dimension) and texts."""
-    return Segment(postings.build(keys, texts, terms=terms), dense.flat(vectors.shape[1], [vectors]))
+def build(source: IndexInput, *, terms: Callable[[str], list[str]]) -> Segment:
+    """Index chunks as the catalog gives them."""
+    return Segment(
+        postings.build(source.keys, source.texts, terms=terms),
+        dense.flat(source.vectors.shape[1], [source.vectors]),
+        ids.build(source.chunk_ids),
+    )
 
 
 def merge(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
     """One segment of the live chunks of several, which are given by ascending keys."""
     vectors = (segment.dense.vectors[live] for segment, live in zip(segments, alive, strict=True))
-    merged = postings.merge([segment.postings for segment in segments], alive)
-    return Segment(merged, dense.flat(segments[0].dense.flat.d, vectors))
+    return Segment(
+        postings.merge([segment.postings for segment in segments], alive),
+        dense.flat(segments[0].dense.flat.d, vectors),
+        ids.merge([segment.ids for segment in segments], alive),
+    )
 
 
 def with_short_way(segment: Segment, kind: IndexKind) -> Segment:
     """The same segment as it shall be written: with a short way to the nearest vectors when there are many."""
-    return Segment(segment.postings, dense.with_short_way(segment.dense, kind))
+    return replace(segment, dense=dense.with_short_way(segment.dense, kind))
 
 
 def save(segment: Segment, folder: Path) -> None:
@@ -80,6 +89,8 @@ def save(segment: Segment, folder: Path) -> None:
     partial.mkdir(parents=True)
     for field in fields(Postings):
         np.save(partial / f"{field.name}.npy", getattr(segment.postings, field.name))
+    np.save(partial / _IDS, segment.ids.text)
+    np.save(partial / _ID_STARTS, segment.ids.starts)
     dense.save(segment.dense, partial)
     # Sizes, because a mapped file that was cut off ends a process that reads behind its end.
     sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
@@ -101,18 +112,24 @@ def load(folder: Path) -> Segment:
             raise SegmentInvalid(f"{folder}: made by another version")
         if header["files"] != {name: (folder / name).stat().st_size for name in header["files"]}:
             raise SegmentInvalid(f"{folder}: a file has another size than was written")
-        lexical = Postings(*(np.load(folder / f"{field.name}.npy", mmap_mode="r") for field in fields(Postings)))
+        lexical = Postings(*(_mapped(folder / f"{field.name}.npy") for field in fields(Postings)))
+        names = Ids(_mapped(folder / _IDS), _mapped(folder / _ID_STARTS))
         vectors = dense.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError, EOFError) as exc:
         raise SegmentInvalid(f"{folder}: {exc}") from exc
     whole = (
-        len(lexical.keys) == len(lexical.lengths) == len(vectors) == header["chunks"]
+        len(lexical.keys) == len(lexical.lengths) == len(vectors) == len(names) == header["chunks"]
         and len(lexical.starts) == len(lexical.terms) + 1
         and len(lexical.positions) == len(lexical.counts) == lexical.starts[-1]
     )
     if not whole:
         raise SegmentInvalid(f"{folder}: its files do not fit each other")
-    return Segment(lexical, vectors)
+    return Segment(lexical, vectors, names)
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """As a plain array: each slice of a memmap object costs microseconds more."""
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _sync(path: Path) -> None:

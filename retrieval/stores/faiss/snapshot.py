@@ -9,7 +9,7 @@ from retrieval.ports import Replacement, Vectors
 from retrieval.records import CollectionInfo, Document, DocumentInfo, Hit, SourceRecord, SourceStatus, StoredChunk
 from retrieval.stores.checks import check_query_vector
 from retrieval.stores.faiss.catalog import Catalog, Keys
-from retrieval.stores.faiss.index import IndexState, Scored
+from retrieval.stores.faiss.index import IndexState
 
 
 class FaissSnapshot:
@@ -28,10 +28,10 @@ class FaissSnapshot:
 
     def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
         check_query_vector(vector, self._edition.embedder)
-        return self._hits(self._index().dense(vector.astype(np.float32), k, self._allowed(filter)), k)
+        return self._index().dense(vector.astype(np.float32), k, self._allowed(filter))
 
     def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
-        return self._hits(self._index().lexical(terms, k, self._allowed(filter)), k)
+        return self._index().lexical(terms, k, self._allowed(filter))
 
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
         return self._catalog.chunks(self._number, chunk_ids)
@@ -61,9 +61,3 @@ class FaissSnapshot:
         if filter not in self._passing:  # the dense and the lexical search of one query share it
             self._passing[filter] = self._catalog.passing(self._number, filter)
         return self._passing[filter]
-
-    def _hits(self, scored: Scored, k: int) -> list[Hit]:
-        keys, scores = scored
-        chunk_ids = self._catalog.chunk_ids(keys.tolist())
-        hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
