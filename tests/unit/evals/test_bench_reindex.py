@@ -31,7 +31,7 @@ def test_chunks_of_two_editions_are_mixed(spans: list[tuple[str, int, int]], edi
 class Failing(BaseHTTPRequestHandler):
     """Answers 500 to all."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class calls it so
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(500)
         self.end_headers()
