@@ -22,9 +22,9 @@ REQUIRED = "REQUIRE_STORES"
 @contextmanager
 def server() -> Iterator[str]:
     """The URL of a server that may be filled with schemas. Skips the test when there is none."""
-    if url := os.environ.get("POSTGRES_URL"):
+    if is_lent():
         _need("psycopg", "pgvector")
-        yield url
+        yield os.environ["POSTGRES_URL"]
         return
     with own_server() as own:
         yield own.url
@@ -79,6 +79,11 @@ def own_server() -> Iterator[OwnServer]:
             yield OwnServer(running)
         finally:
             running.cleanup()
+
+
+def is_lent() -> bool:
+    """Whether the server goes on when the tests are done, so that they must clean up."""
+    return bool(os.environ.get("POSTGRES_URL"))
 
 
 def schema() -> str:

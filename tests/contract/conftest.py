@@ -32,7 +32,8 @@ def new_place(
             if kind != "pgvector":
                 return RetrievalSettings(store=kind, path=tmp_path_factory.mktemp("data"))
             url, name = request.getfixturevalue("postgres_url"), postgres.schema()
-            cleanup.callback(postgres.drop, url, name)
+            if postgres.is_lent():
+                cleanup.callback(postgres.drop, url, name)
             return RetrievalSettings(store="pgvector", postgres_url=url, postgres_schema=name)
 
         yield make

@@ -91,6 +91,26 @@ def test_metadata_comes_back_as_it_went_in(filled: VectorStore) -> None:
             }
 
 
+NUMBERS: list[MetadataValue] = [
+    0.0, 0.1 + 0.2, 1e15, 123456789.0, 1e18, -1e18, 5e-324, 2.0**62, 2**53 + 1, 2.0**53, -(2**63), 2**63 - 1,
+    (1.0, 2.0), (2**62, 1), (1, 2.5),
+]  # fmt: skip
+
+
+def test_numbers_come_back_to_the_last_bit(store: VectorStore, oracle: VectorStore) -> None:
+    """The greatest, the smallest, what JSON would round (not the sign of 0); each is found as by the oracle."""
+    documents = [replacement(f"d{i:02d}", ["text"], {"x": number}) for i, number in enumerate(NUMBERS)]
+    for each in (store, oracle):
+        each.replace(documents)
+    with store.snapshot() as mine, oracle.snapshot() as theirs:
+        assert [repr(info.metadata["x"]) for info in mine.documents()] == [repr(number) for number in NUMBERS]
+        for number in NUMBERS:
+            for value in number if isinstance(number, tuple) else (number,):
+                for operator in ("$eq", "$lt", "$gte", "$ne"):
+                    node = filters.parse({"x": {operator: value}})
+                    assert mine.documents(filter=node) == theirs.documents(filter=node), (operator, value)
+
+
 def test_a_large_filter_works(filled: VectorStore) -> None:
     """Ten thousand values are one question, whether in one list or in as many alternatives."""
     many: list[Any] = [f"v{i}" for i in range(9_998)]

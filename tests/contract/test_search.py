@@ -1,12 +1,15 @@
 """What a search returns, in every store, compared with the memory store by value."""
 
+import random
+from typing import Any
+
 import numpy as np
 import pytest
 
 from retrieval import filters
 from retrieval.analysis import analyzer
 from retrieval.errors import EmbedderMismatch
-from retrieval.ports import Snapshot, VectorStore
+from retrieval.ports import Replacement, Snapshot, VectorStore
 from retrieval.records import Hit
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
@@ -60,6 +63,36 @@ def test_agrees_after_replacing_and_deleting(store: VectorStore, oracle: VectorS
         each.replace([replacement("b", ["A new pump text, much shorter."]), replacement("e", ["One more pump."])])
         each.delete(["d", "not there"])
     same(store, oracle)
+
+
+def library() -> tuple[list[Replacement], list[str]]:
+    """200 documents of 2 chunks over a vocabulary as skewed as a language's, and 20 queries."""
+    chance = random.Random(7)
+    words = [f"word{i}" for i in range(400)]
+    weights = [1 / (i + 1) for i in range(400)]
+
+    def text(most: int) -> str:
+        return " ".join(chance.choices(words, weights, k=chance.randint(1, most)))
+
+    documents = [replacement(f"d{i:03d}", [text(60), text(20)], {"n": i % 17, "even": i % 2 == 0}) for i in range(200)]
+    return documents, [text(5) for _ in range(20)]
+
+
+@pytest.mark.parametrize("kind", ["faiss", "pgvector"], indirect=True)
+def test_a_library_is_ranked_as_by_the_oracle(store: VectorStore, oracle: VectorStore) -> None:
+    """Ids, order and scores for many queries, with filters that keep much, little and nothing."""
+    documents, queries = library()
+    for each in (store, oracle):
+        each.replace(documents)
+        each.replace(documents[40:90])
+        each.delete([one.document.doc_id for one in documents[:20]])
+    kept: list[dict[str, Any]] = [{}, {"n": 3}, {"n": {"$lte": 11}}, {"$not": {"even": True}}, {"n": 99}]
+    with store.snapshot() as mine, oracle.snapshot() as theirs:
+        for data in kept:
+            node = filters.parse(data)
+            for query in queries:
+                assert dense(mine, query, 10, node) == dense(theirs, query, 100, node)[:10], (query, data)
+                assert lexical(mine, query, 100, node) == lexical(theirs, query, 100, node), (query, data)
 
 
 def test_ties_are_broken_by_chunk_id_and_never_cut_at_random(store: VectorStore) -> None:

@@ -3,11 +3,13 @@
 import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
+from retrieval.build import build_collections
 from retrieval.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -17,7 +19,8 @@ from retrieval.errors import (
     WriterBusy,
 )
 from retrieval.ports import Collections, VectorStore
-from retrieval.records import Document, Element
+from retrieval.records import Chunking, Document, Element
+from retrieval.settings import RetrievalSettings
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
@@ -188,6 +191,64 @@ def test_contents_are_what_was_put_in(store: VectorStore) -> None:
             expected.document, list(expected.chunks), expected.source,
         )  # fmt: skip
         np.testing.assert_array_equal(one.vectors, expected.vectors)
+
+
+ODD = [
+    "a'b", 'a"b', "a\\b", "%", "_", "a;DROP TABLE document;--", "{x}", "$1",
+    "北京", "\U0001f600", "ä", "a\u0308", " a ", "a\nb",
+    "a\tb", "https://h/p?q=1#f", "A", "\ufeff", "\u202e", "\\N", "\\.",
+]  # fmt: skip
+
+
+def test_any_text_can_be_a_name(store: VectorStore, oracle: VectorStore) -> None:
+    """Ids, titles, URIs, metadata, headings and errors with quotes, wildcards and look-alikes stay apart and whole."""
+    for each in (store, oracle):
+        each.replace([replacement(name, [f"pump {name}", name], {f"x{name}": name}, title=name) for name in ODD])
+        each.record([source_of(name, status="failed", error=name) for name in ODD[::2]])
+        each.delete(ODD[:2])
+        each.replace([replacement(ODD[2], ["another pump"], title=ODD[3])])
+    everything = sorted(ODD[2:])
+    with store.snapshot() as mine, oracle.snapshot() as theirs:
+        assert [info.doc_id for info in mine.documents()] == everything
+        assert mine.documents() == theirs.documents()
+        assert mine.sources() == theirs.sources()
+        assert mine.info.fields == theirs.info.fields
+        for name in everything:
+            assert mine.document(name) == theirs.document(name)
+            assert mine.chunks([f"{name}:000000"]) == theirs.chunks([f"{name}:000000"])
+            assert mine.sources(uris=[f"file:///docs/{name}"]) == theirs.sources(uris=[f"file:///docs/{name}"])
+        assert mine.search_dense(QUERY, k=100) == theirs.search_dense(QUERY, k=100)
+        assert mine.search_lexical({"pump": 1.0}, k=100) == theirs.search_lexical({"pump": 1.0}, k=100)
+
+
+@pytest.mark.parametrize("kind", ["faiss", "pgvector"], indirect=True)
+def test_what_was_written_is_there_when_it_is_opened_again(place: RetrievalSettings) -> None:
+    """Another process, another day: editions, documents, ledger and searches are as they were. Not so in memory."""
+    with closing(build_collections(place)) as first:
+        first.create("c", embedder=FakeEmbedder().info, language="german")
+        with closing(first.open("c", writable=True)) as store:
+            store.replace([replacement("a", ["pump one", "pump two"], {"n": 1}), replacement("b", ["valve"])])
+            store.record([source_of("z", status="failed", error="damaged")])
+            store.add_edition(embedder=FakeEmbedder(8).info, chunking=Chunking(chunk_tokens=9))
+            before = _seen(store)
+    with closing(build_collections(place)) as second:
+        assert second.names() == ["c"]
+        with closing(second.open("c", writable=True)) as store:
+            assert _seen(store) == before
+            store.delete(["b"])
+            store.replace([replacement("c", ["pump three"])])
+    with closing(build_collections(place)) as third, closing(third.open("c")) as store, store.snapshot() as snapshot:
+        assert [info.doc_id for info in snapshot.documents()] == ["a", "c"]
+        assert len(snapshot.search_dense(QUERY, k=9)) == len(snapshot.search_lexical({"pump": 1.0}, k=9)) == 3
+
+
+def _seen(store: VectorStore) -> object:
+    with store.snapshot() as snapshot:
+        return (
+            dataclasses.replace(snapshot.info, sequence=0), snapshot.documents(), snapshot.sources(),
+            snapshot.chunks(["a:000000", "a:000001", "b:000000"]),
+            snapshot.search_dense(QUERY, k=9), snapshot.search_lexical({"pump": 1.0}, k=9),
+        )  # fmt: skip
 
 
 def test_a_document_without_chunks_is_kept(store: VectorStore) -> None:
