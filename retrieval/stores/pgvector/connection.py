@@ -33,7 +33,7 @@ _WRITING_PATIENCE = 30
 """A statement that writes may take this many times as long as one that reads: a large batch enters an index."""
 
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # What is acknowledged survives a crash of the server, even of one that was told not to care. The queries are short:
 # compiling them costs more than it gains.
 _SETTINGS = b"""
@@ -48,7 +48,7 @@ Statement = tuple[bytes, Sequence[object]]
 _T = TypeVar("_T")
 
 
-class _Connection(Connection[Row]):
+class LimitedConnection(Connection[Row]):
     """Hangs up on a server that does not answer at all, such as a frozen one."""
 
     answer_timeout: float | None = None
@@ -73,7 +73,7 @@ class Database:
         self.place = _place(self._parts)
         self._connections = connections
         self._free = threading.Semaphore(connections)
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[LimitedConnection] = deque()
         self._closed = False
 
     @contextmanager
@@ -93,9 +93,10 @@ class Database:
             connection.execute("COMMIT")
 
     @contextmanager
-    def working(self) -> Iterator[Connection[Row]]:
-        """A connection besides those of the pool and in no transaction, for what takes as long as it takes."""
+    def working(self) -> Iterator[LimitedConnection]:
+        """A connection besides those of the pool and in no transaction, for what makes its own or none."""
         with self.translated(), self._connect() as connection:
+            connection.answer_timeout = self.timeout * _WRITING_PATIENCE
             yield connection
 
     @contextmanager
@@ -112,7 +113,7 @@ class Database:
     @contextmanager
     def _taken(
         self, begin: str, answer_timeout: float, first: Sequence[Statement]
-    ) -> Iterator[tuple[_Connection, list[Row | None]]]:
+    ) -> Iterator[tuple[LimitedConnection, list[Row | None]]]:
         if self._closed:
             raise StoreUnavailable(f"{self.place}: the connections were closed; open the collections again")
         if not self._free.acquire(timeout=self.timeout):
@@ -132,7 +133,7 @@ class Database:
 
     def _begun(
         self, begin: str, answer_timeout: float, first: Sequence[Statement]
-    ) -> tuple[_Connection, list[Row | None]]:
+    ) -> tuple[LimitedConnection, list[Row | None]]:
         try:
             connection, fresh = self._idle.pop(), False
         except IndexError:
@@ -157,7 +158,7 @@ class Database:
             raise
 
     def _begin(
-        self, connection: _Connection, begin: str, answer_timeout: float, first: Sequence[Statement]
+        self, connection: LimitedConnection, begin: str, answer_timeout: float, first: Sequence[Statement]
     ) -> list[Row | None]:
         if self.vector and not connection.knows_vectors:
             arrays.register(connection, self.vector)
@@ -165,12 +166,14 @@ class Database:
         connection.answer_timeout = self.timeout + _ANSWER_SLACK
         with connection.pipeline():
             connection.execute(begin)
-            connection.execute(_SETTINGS, (f"{answer_timeout * 1000:.0f}", f"{self.timeout * 1000:.0f}"))
+            # Who reads waits for no lock but in a migration, and then has the statement's time.
+            lock_timeout = 0.0 if begin == _BEGIN_READING else self.timeout
+            connection.execute(_SETTINGS, (f"{answer_timeout * 1000:.0f}", f"{lock_timeout * 1000:.0f}"))
             cursors = [connection.execute(query, bound) for query, bound in first]
         connection.answer_timeout = answer_timeout + _ANSWER_SLACK
         return [cursor.fetchone() for cursor in cursors]
 
-    def _put_back(self, connection: _Connection) -> None:
+    def _put_back(self, connection: LimitedConnection) -> None:
         """Keep a connection that is good for more; a transaction that was left in the middle is undone."""
         if not connection.closed and connection.info.transaction_status in (
             TransactionStatus.INTRANS, TransactionStatus.INERROR,
@@ -188,12 +191,12 @@ class Database:
             while True:
                 self._idle.pop().close()
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> LimitedConnection:
         parts = dict(self._parts)
         if self._password_file:
             parts["password"] = _read_password(self._password_file)
         try:
-            return _Connection.connect(**parts, autocommit=True)
+            return LimitedConnection.connect(**parts, autocommit=True)
         except psycopg.Error as exc:
             raise refused(exc, self.place, password=str(parts.get("password") or "")) from exc
 

@@ -47,7 +47,7 @@ FROM (SELECT chunk_key, embedding FROM {vector} WHERE chunk_key = ANY(%s)
 
 
 class Passing:
-    """The documents of an edition that pass a filter, as rows of (key, first key of its chunks, how many), shape (n, 3)."""
+    """The documents of an edition that pass a filter, as rows of (key, first key of its chunks, how many)."""
 
     def __init__(self, documents: NDArray[np.int64]) -> None:
         self.doc_keys = documents[:, 0]

@@ -9,14 +9,13 @@ few settings that a build makes: let processes that write long-lived collections
 import logging
 import threading
 import time
-from typing import Any
+from contextlib import suppress
 
 import psycopg
-from psycopg import Connection
 
 from retrieval.errors import FootnoteError
 from retrieval.stores.pgvector import dense, lexical_upkeep
-from retrieval.stores.pgvector.connection import Database
+from retrieval.stores.pgvector.connection import Database, LimitedConnection
 from retrieval.stores.pgvector.schema import Schema, drop_edition
 
 _log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class Upkeep:
     def sweep(self) -> None:
         """Remove tables that nobody reads any more; those that somebody reads come later."""
         try:
-            with self._database.writing() as connection:
+            with self._database.reading() as (connection, _):
                 query = self._schema.statement("SELECT edition_key FROM {dropped} ORDER BY edition_key")
                 keys = [key for (key,) in connection.execute(query)]
             for edition_key in keys:
@@ -101,17 +100,24 @@ class Upkeep:
             threading.Thread(target=self._run, name="footnote-upkeep", daemon=True).start()
 
     def _run(self) -> None:
+        done = False
         try:
+            self.sweep()
             with self._database.working() as connection:
+                # A role may limit these for queries; locks are waited for by a build only.
+                connection.execute("SET statement_timeout = 0")
+                connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
                 while (edition_key := self._next()) is not None:
                     self._look_after(connection, edition_key)
+            done = True
         except FootnoteError as exc:
             _log.warning("the indexes will be seen to after the next commit: %s", exc)
         finally:
-            with self._changed:
-                self._running = self._working = False
-                self._due.clear()
-                self._changed.notify_all()
+            if not done:
+                with self._changed:
+                    self._running = self._working = False
+                    self._due.clear()
+                    self._changed.notify_all()
 
     def _next(self) -> int | None:
         with self._changed:
@@ -126,7 +132,7 @@ class Upkeep:
             self._working = True
             return edition_key
 
-    def _look_after(self, connection: Connection[Any], edition_key: int) -> None:
+    def _look_after(self, connection: LimitedConnection, edition_key: int) -> None:
         lexical_upkeep.maintain(connection, self._schema.name, edition_key)
         row = connection.execute(self._schema.statement(_STATE, edition_key), (edition_key,)).fetchone()
         if row is None:
@@ -143,10 +149,9 @@ class Upkeep:
             _log.info("the index of edition %d will be seen to after the next commit: %s", edition_key, exc)
 
     def _build(
-        self, connection: Connection[Any], edition_key: int, chunks: int, dimension: int, *, left_over: bool
+        self, connection: LimitedConnection, edition_key: int, chunks: int, dimension: int, *, left_over: bool
     ) -> None:
         """Build the approximate index without locking the table. Another process that does it already has the name."""
-        connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
         if left_over and not self._drop_left_over(connection, edition_key):
             return
         # Two bytes a dimension, and the neighbours; a build that does not fit is many times slower.
@@ -159,8 +164,9 @@ class Upkeep:
             f"WITH (m = {_M}, ef_construction = {_EF_CONSTRUCTION})",
             edition_key,
         )
-        begin = time.perf_counter()
+        begin, patience = time.perf_counter(), connection.answer_timeout
         try:
+            connection.answer_timeout = None  # it takes as long as it takes
             for workers in ("4", "0"):
                 connection.execute(f"SET max_parallel_maintenance_workers = {workers}")
                 try:
@@ -174,15 +180,17 @@ class Upkeep:
         except psycopg.errors.DuplicateTable:
             return
         except psycopg.Error:
-            self._drop_left_over(connection, edition_key)
+            with suppress(psycopg.Error):  # or the next build does it
+                self._drop_left_over(connection, edition_key)
             raise
         finally:
+            connection.answer_timeout = patience
             if not connection.closed:
                 connection.execute("RESET maintenance_work_mem")
                 connection.execute("RESET max_parallel_maintenance_workers")
         _log.info("indexed %d vectors of edition %d in %.1f s", chunks, edition_key, time.perf_counter() - begin)
 
-    def _drop_left_over(self, connection: Connection[Any], edition_key: int) -> bool:
+    def _drop_left_over(self, connection: LimitedConnection, edition_key: int) -> bool:
         """Remove the index that a build left unfinished; False when the build is still going on."""
         try:
             with connection.transaction():
