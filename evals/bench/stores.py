@@ -2,12 +2,13 @@
 
     python -m evals.bench.stores --data FOLDER --collection NAME --to faiss --to pgvector --queries FILE.jsonl
 
-FOLDER holds a collection of the embedded store (`retrieval.path`), whose documents, chunks and vectors go into a
-temporary folder, and into a temporary schema of --postgres-url or of the variable POSTGRES_URL. Queries are the `text`
-of FILE's lines and titles of documents, embedded beforehand. Recall is against exact search in NumPy over the same
-vectors; a chunk that ties with the last of the k best counts as found. Times are of single queries in one process, one
-after the other, a snapshot each, embedding left out: `hybrid` is the whole of `Retriever.retrieve`. Bytes are those on
-disk less the UTF-8 text of the documents. --compare-sql also ranks by BM25 in plain SQL (see `sql_bm25`).
+FOLDER holds a collection of the embedded store (`retrieval.path`); with --from pgvector, a schema of the database does.
+Its documents, chunks and vectors go into a temporary folder, and into a temporary schema of --postgres-url or of the
+variable POSTGRES_URL. Queries are the `text` of FILE's lines and titles of documents, embedded beforehand. Recall is
+against exact search in NumPy over the same vectors; a chunk that ties with the last of the k best counts as found.
+Times are of single queries in one process, one after the other, a snapshot each, embedding left out: `hybrid` is the
+whole of `Retriever.retrieve`. Bytes are those on disk less the UTF-8 text of the documents. --compare-sql also ranks by
+BM25 in plain SQL (see `sql_bm25`).
 """
 
 import argparse
@@ -65,7 +66,14 @@ class Measured:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
-    source = RetrievalSettings(path=options.data)
+    source = RetrievalSettings.model_validate(
+        {
+            "store": options.source,
+            "path": options.data,
+            "postgres_url": options.postgres_url,
+            "postgres_schema": options.postgres_schema,
+        }
+    )
     lines = options.queries.read_text("utf-8").splitlines() if options.queries else []
     queries = [json.loads(line)["text"] for line in lines if line.strip()]
     material = read_material(
@@ -99,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the embedded store")
+    parser.add_argument("--from", dest="source", choices=TARGETS, default="faiss", help="store of the collection")
+    parser.add_argument("--data", type=Path, default=Path("footnote-data"), help="folder of the embedded store")
+    parser.add_argument("--postgres-schema", default="footnote", help="where the collection is, for --from pgvector")
     parser.add_argument("--collection", default="default")
     parser.add_argument("--to", action="append", choices=TARGETS, required=True, help="again for each store")
     parser.add_argument("--chunks", type=int, help="take documents until they have so many chunks")
@@ -109,8 +119,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compare-sql", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    if "pgvector" in options.to and not options.postgres_url:
-        parser.error("--to pgvector needs --postgres-url, or the variable POSTGRES_URL")
+    if "pgvector" in (*options.to, options.source) and not options.postgres_url:
+        parser.error("pgvector needs --postgres-url, or the variable POSTGRES_URL")
     return options
 
 

@@ -138,6 +138,16 @@ def test_the_command_prints_json(
     assert "recall@10" in capsys.readouterr().out
 
 
+def test_a_store_that_needs_a_server_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read."""
+    monkeypatch.delenv("POSTGRES_URL", raising=False)
+    with pytest.raises(SystemExit):
+        stores.main(["--to", "faiss", "--from", "pgvector"])
+    assert "--postgres-url" in capsys.readouterr().err
+
+
 def test_share_filters_keep_what_they_say() -> None:
     """No filter for all, else numbers below the share."""
     assert store_client.kept(100) is None
