@@ -23,7 +23,7 @@ def build_collections(settings: RetrievalSettings) -> Collections:
         )
     from retrieval.stores.faiss import FaissCollections
 
-    return FaissCollections(settings.path)
+    return FaissCollections(settings.path, index=settings.faiss_index)
 
 
 def build_embedder(settings: RetrievalSettings) -> Embedder:

@@ -15,6 +15,11 @@ class RetrievalSettings(BaseModel):
         "faiss", description="Where collections live; docs/stores.md says which one when."
     )
     path: Path = Field(Path("footnote-data"), description="Folder of the embedded store (faiss).")
+    faiss_index: Literal["hnsw", "flat", "compact"] = Field(
+        "hnsw",
+        description="How segments of 10,000 chunks and more are searched: by graph, exactly, or by codes of a seventh of "
+        "the graph's size. Holds for segments that are written from then on.",
+    )
     postgres_url: SecretStr = Field(
         SecretStr(""),
         description="For pgvector: postgresql://user:password@host:5432/database?sslmode=verify-full, as libpq has it.",

@@ -42,8 +42,8 @@ _BREADTH_WHILE_BUILDING = 200
 """HNSW's M and efConstruction. M 32 finds no more at the same time per query; efConstruction 100 finds 1 point less."""
 _LIST_SHARE = 1 / 3
 """Of its inverted lists, `compact` looks into so many."""
-_COMPACT_PER_BREADTH = 2
-"""1-bit codes rank more roughly than 8-bit ones: so many more candidates are scored again."""
+RESCORED_PER_RESULT: dict[IndexKind, float] = {"hnsw": 1.25, "compact": 3.5}
+"""Candidates scored again in full precision, per result: 1-bit codes rank more roughly than 8-bit ones."""
 _TRAIN_PER_LIST = 40
 _BLOCK = 32_768
 """Vectors copied at a time while a short way is built."""
@@ -109,18 +109,19 @@ class Dense:
         """Candidates for the k best; None when scoring all that pass is quicker."""
         if self.short is None:
             return None
-        wanted = max(MIN_BREADTH, round(BREADTH_PER_RESULT * k))
         share = passing / len(self)
-        breadth = round(wanted / share)  # what does not pass is walked over all the same
+        # What does not pass is walked over all the same.
+        breadth = round(max(MIN_BREADTH, BREADTH_PER_RESULT * k) / share)
         if passing <= EXACT_PER_BREADTH * breadth:
             return None
         short = self.short
         among = None if mask is None else np.logical_or.reduceat(mask[short.members], short.starts[:-1])
+        wanted = round(RESCORED_PER_RESULT[short.kind] * k)
         if short.kind == "hnsw":
             distinct = _search(short.index, vector, wanted, among, _in_graph, breadth=breadth)
         else:
             lists = min(short.lists, math.ceil(_LIST_SHARE * short.lists / share))
-            distinct = _search(short.index, vector, _COMPACT_PER_BREADTH * wanted, among, _in_lists, lists=lists)
+            distinct = _search(short.index, vector, wanted, among, _in_lists, lists=lists)
         positions = _expand(short, distinct)
         return positions if mask is None else positions[mask[positions]]
 
