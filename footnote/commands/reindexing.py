@@ -78,6 +78,8 @@ def reindex(  # noqa: PLR0913, PLR0917 - one for each option
         raise InvalidRequest(f"--drop-old and --keep {keep}: say only one of them")
     if suite and no_switch:
         raise InvalidRequest("--suite and --no-switch: a suite decides over the switch; `footnote eval suite` measures")
+    if no_switch and (drop_old or keep is not None):
+        raise InvalidRequest("--no-switch with --keep or --drop-old: old editions are dropped after a switch only")
     settings = configuration(context).settings
     retrieval = _with_model(settings.retrieval, model, embedder)
     chunking = _with_sizes(

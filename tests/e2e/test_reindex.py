@@ -219,6 +219,7 @@ def test_editions_are_shown_when_their_model_is_gone(own: Footnote) -> None:
         (["reindex", "--model", "nope"], "unknown model 'nope'"),
         (["reindex", "--chunk-tokens", "3"], "--chunk-tokens 3: Input should be greater than or equal to 8"),
         (["reindex", "--keep", "2", "--drop-old"], "say only one of them"),
+        (["reindex", "--no-switch", "--drop-old"], "old editions are dropped after a switch only"),
         (["reindex", "--suite", "nowhere", "--chunk-tokens", "60"], "suite 'nowhere' is no folder"),
         (["reindex", "--suite", "nowhere", "--no-switch"], "a suite decides over the switch"),
         (["eval", "suite", "--suite", "nowhere"], "suite 'nowhere' is no folder"),
