@@ -12,7 +12,7 @@ copies and cut them off from all else: without copies, recall@10 on AWS pages is
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,8 +42,10 @@ _BREADTH_WHILE_BUILDING = 200
 """HNSW's M and efConstruction. M 32 finds no more at the same time per query; efConstruction 100 finds 1 point less."""
 _LIST_SHARE = 1 / 3
 """Of its inverted lists, `compact` looks into so many."""
+_COMPACT_PER_BREADTH = 2
 RESCORED_PER_RESULT: dict[IndexKind, float] = {"hnsw": 1.25, "compact": 3.5}
-"""Candidates scored again in full precision, per result: 1-bit codes rank more roughly than 8-bit ones."""
+"""Candidates scored again in full precision, per result: 1-bit codes rank more roughly than 8-bit ones, which is why
+twice as many are looked at, too."""
 _TRAIN_PER_LIST = 40
 _BLOCK = 32_768
 """Vectors copied at a time while a short way is built."""
@@ -62,10 +64,21 @@ class Short:
     starts: NDArray[np.int32]
     """Shape (distinct + 1,): the positions of distinct vector i are members[starts[i]:starts[i + 1]]."""
 
-    @property
-    def lists(self) -> int:
-        """How many inverted lists a compact one has."""
-        return int(faiss.extract_index_ivf(self.index).nlist)
+    def nearest(self, vector: Vectors, breadth: int) -> Positions:
+        """About the `breadth` nearest, best first as far as codes can tell."""
+        if self.kind == "hnsw":
+            settings = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]  # not in its stubs
+        else:
+            breadth *= _COMPACT_PER_BREADTH
+            lists = faiss.IVFRaBitQSearchParameters()
+            lists.nprobe = math.ceil(_LIST_SHARE * faiss.extract_index_ivf(self.index).nlist)
+            lists.qb = 8  # bits of the query's coordinates
+            settings = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]  # SWIG adds it
+        _, found = self.index.search(vector.reshape(1, -1), min(breadth, self.index.ntotal), params=settings)
+        distinct = found[0][found[0] >= 0]
+        first = self.starts[distinct].astype(np.int64)
+        positions: Positions = self.members[ranges(first, self.starts[distinct + 1] - first)].astype(np.int64)
+        return positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +110,8 @@ class Dense:
         if not k:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         found = self._by_short_way(vector, k, mask, passing)
-        if found is None or len(found) < k:  # a filter that keeps what is far from the query can starve a graph
-            found = _search(self.flat, vector, k, mask, faiss.SearchParameters)
+        if found is None:
+            found = _exact(self.flat, vector, k, mask)
         scores = self.flat.reconstruct_batch(found).astype(np.float64) @ vector.astype(np.float64)
         if len(found) > k:
             best = np.argpartition(scores, -k)[-k:]
@@ -106,24 +119,21 @@ class Dense:
         return found, scores
 
     def _by_short_way(self, vector: Vectors, k: int, mask: Mask | None, passing: int) -> Positions | None:
-        """Candidates for the k best; None when scoring all that pass is quicker."""
+        """Candidates for the k best; None when scoring all that pass is quicker or needed.
+
+        What passes is taken out of so many more of the nearest vectors. A search that is told of the filter would come
+        back with far ones when the near ones do not pass; here it shows, in that fewer than k are left.
+        """
         if self.short is None:
             return None
         share = passing / len(self)
-        # What does not pass is walked over all the same.
         breadth = round(max(MIN_BREADTH, BREADTH_PER_RESULT * k) / share)
         if passing <= EXACT_PER_BREADTH * breadth:
             return None
-        short = self.short
-        among = None if mask is None else np.logical_or.reduceat(mask[short.members], short.starts[:-1])
-        wanted = round(RESCORED_PER_RESULT[short.kind] * k)
-        if short.kind == "hnsw":
-            distinct = _search(short.index, vector, wanted, among, _in_graph, breadth=breadth)
-        else:
-            lists = min(short.lists, math.ceil(_LIST_SHARE * short.lists / share))
-            distinct = _search(short.index, vector, wanted, among, _in_lists, lists=lists)
-        positions = _expand(short, distinct)
-        return positions if mask is None else positions[mask[positions]]
+        positions = self.short.nearest(vector, breadth)
+        if mask is not None:
+            positions = positions[mask[positions]]
+        return positions[: round(RESCORED_PER_RESULT[self.short.kind] * k)] if len(positions) >= k else None
 
 
 def flat(dimension: int, parts: Iterable[Vectors]) -> Dense:
@@ -167,37 +177,15 @@ def load(folder: Path) -> Dense:
     return dense
 
 
-def _search(
-    index: Any, vector: Vectors, k: int, mask: Mask | None, parameters: Callable[..., Any], **settings: float
-) -> Positions:
+def _exact(index: Any, vector: Vectors, k: int, mask: Mask | None) -> Positions:
     """At most k positions among those that `mask` lets through."""
-    selector = None
+    parameters = None
     if mask is not None:
         bits = np.packbits(mask, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
-    _, found = index.search(vector.reshape(1, -1), min(k, index.ntotal), params=parameters(sel=selector, **settings))
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]  # added by the SWIG wrapper
+    _, found = index.search(vector.reshape(1, -1), k, params=parameters)
     positions: Positions = found[0][found[0] >= 0]
-    return positions
-
-
-def _in_graph(*, sel: Any, breadth: float) -> Any:
-    """Parameters of a search in `_graph` that keeps so many candidates."""
-    return faiss.SearchParametersHNSW(sel=sel, efSearch=int(breadth))  # type: ignore[attr-defined]  # not in its stubs
-
-
-def _in_lists(*, sel: Any, lists: float) -> Any:
-    """Parameters of a search in so many of the lists that `_lists` has made."""
-    inner = faiss.IVFRaBitQSearchParameters()
-    inner.sel = sel
-    inner.nprobe = int(lists)
-    inner.qb = 8  # bits of the query's coordinates
-    return faiss.SearchParametersPreTransform(index_params=inner)  # type: ignore[call-arg]  # added by the SWIG wrapper
-
-
-def _expand(short: Short, distinct: Positions) -> Positions:
-    """All positions of some distinct vectors."""
-    first = short.starts[distinct].astype(np.int64)
-    positions: Positions = short.members[ranges(first, short.starts[distinct + 1] - first)].astype(np.int64)
     return positions
 
 
@@ -233,6 +221,7 @@ def _lists(vectors: Vectors, distinct: NDArray[np.int32]) -> Any:
     quantizer = faiss.IndexFlatIP(dimension)
     index = faiss.IndexIVFRaBitQ(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = 8
+    index.cp.min_points_per_centroid = 1  # it would complain of small segments on stderr
     rotation = faiss.RandomRotationMatrix(dimension, dimension)  # RaBitQ's bound holds for rotated vectors
     rotation.init(7)
     rotated = faiss.IndexPreTransform(rotation, index)
