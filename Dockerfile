@@ -1,13 +1,13 @@
-# The base install: API, embedded store, shipped encoder; no torch. Build: docker build -t footnote .
+# API, embedded store and PostgreSQL client, shipped encoder; no torch. Build: docker build -t footnote .
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/footnote \
- && /opt/footnote/bin/pip install --no-cache-dir --constraint constraints.txt .
+ && /opt/footnote/bin/pip install --no-cache-dir --constraint constraints.txt '.[pgvector]'
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --create-home footnote \
- && install --directory --owner footnote --mode 0750 /data
+ && install --directory --owner footnote --mode 0750 /data /data/models
 COPY --from=build /opt/footnote /opt/footnote
 ENV PATH=/opt/footnote/bin:$PATH \
     PYTHONUNBUFFERED=1 \
