@@ -28,6 +28,7 @@ _POSTGRES = 150_000
 _PGVECTOR = (0, 8)
 _LOCK = 0x466F6F746E6F7465
 """Advisory lock of whoever changes the schema; one number for all schemas, since they share the extension."""
+_MOST_DIMENSIONS = 16_000
 _PLAIN_DIMENSIONS = 2_000
 """Vectors up to this length fit into a page with the rest of their row."""
 
@@ -184,7 +185,12 @@ class Schema:
 
 
 def create_edition(connection: Connection[Row], schema: Schema, edition_key: int, dimension: int) -> None:
-    """Make the tables of an edition, empty."""
+    """Make the tables of an edition, empty. Raises ConfigError for more dimensions than pgvector takes."""
+    if dimension > _MOST_DIMENSIONS:
+        raise ConfigError(
+            f"pgvector holds vectors of at most {_MOST_DIMENSIONS} dimensions, the embedder makes {dimension}; choose "
+            "another in retrieval.model"
+        )
     storage = "PLAIN" if dimension <= _PLAIN_DIMENSIONS else "EXTERNAL"
     for template in (
         """CREATE TABLE {chunk} (

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from retrieval.analysis import analyzer
-from retrieval.errors import CollectionExists, CollectionNotFound, WriterBusy
+from retrieval.errors import CollectionExists, CollectionNotFound, StoreCorrupt, WriterBusy
 from retrieval.ports import DEFAULT_CHUNKING, Replacement
 from retrieval.records import Chunking, CollectionInfo, Edition, EmbedderInfo, SourceRecord
 from retrieval.stores.checks import (
@@ -37,7 +37,7 @@ from retrieval.stores.pgvector.writing import Commit, EditionHead, Head
 _KNOWN_EDITIONS = 64
 """Editions whose lexical state a process remembers, those used last."""
 _LOOK_AGAIN = 5
-"""How often a reader looks for the live edition, when the one it saw was dropped before it could hold it."""
+"""How often a reader looks for an edition, when the one it saw was dropped before it could hold it."""
 
 
 class PgvectorCollections:
@@ -247,7 +247,7 @@ class PgvectorStore:
             yield Commit(connection, self._schema, self.collection_key, self.name), connection
 
     def _view(self, row: Row | None, known: _Details | None, edition: int | None, *, last: bool) -> View | None:
-        """What `_LOOK` found; None when the live edition was dropped meanwhile, so that another one must be live."""
+        """What `_LOOK` found; None when the edition was dropped since it looked: look again."""
         if row is None:
             raise CollectionNotFound(f"collection {self.name!r} was dropped since it was opened; open it again")
         sequence, live, documents, edition_key, version, held, has_index, editions, fields = row
@@ -259,8 +259,12 @@ class PgvectorStore:
         number, by_number = live if edition is None else edition, {one.number: one for one in known.editions}
         check_edition(number, by_number)
         if not held:
-            if edition is not None or last:
-                check_edition(number, by_number.keys() - {number})
+            if last:
+                raise StoreCorrupt(
+                    f"{self._database.place}: tables of edition {number} of collection {self.name!r} "
+                    f"(chunk_{edition_key} in schema {self._schema.name!r}) are missing; restore the database from a "
+                    "backup, or drop the collection and ingest again"
+                )
             return None
         info = CollectionInfo(
             self.name, self._language, documents, sequence, known.fields, by_number[number], live, known.editions

@@ -32,6 +32,8 @@ _IDLE = 5.0
 """Seconds for which the thread keeps its connection after the last work."""
 _BUILD_MEMORY_MIB = 64, 2048
 """Of maintenance_work_mem for a build: at least, and at most."""
+BUSY_TIMEOUT = "3s"
+"""To tell a build that goes on from a VACUUM, which gives way after a second."""
 _LOCK_TIMEOUT = "30s"
 """For a build to wait for transactions that began before it; then the next commit tries again."""
 
@@ -195,7 +197,7 @@ class Upkeep:
         try:
             with connection.transaction():
                 # Whoever builds holds this kind of lock as long as it takes.
-                connection.execute("SET LOCAL lock_timeout = '3s'")
+                connection.execute(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT}'")
                 connection.execute(
                     self._schema.statement("LOCK TABLE {vector} IN SHARE UPDATE EXCLUSIVE MODE", edition_key)
                 )
