@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evals.bench.reindex import measure, print_result
+from evals.bench.store_places import temporary_place
 from ingest.indexing import Indexer
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
@@ -47,11 +50,19 @@ def live(footnote: Footnote) -> int:
     return int(found)
 
 
-@pytest.mark.timeout(180)
-def test_no_query_fails_or_mixes_while_editions_change(tmp_path: Path) -> None:
-    """A server under load goes through another chunking and another model, while more documents come in."""
+@pytest.fixture(params=["faiss", "pgvector"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RetrievalSettings]:
+    """Where no collections are yet, and a model beside the shipped one."""
     make_part_model(tmp_path / "models", "half", dimension=192)
-    place = RetrievalSettings(path=tmp_path / "data", models_path=tmp_path / "models")
+    url = request.getfixturevalue("postgres_url") if request.param == "pgvector" else ""
+    with temporary_place(request.param, url) as found:
+        given = {name: getattr(found, name) for name in found.model_fields_set}
+        yield RetrievalSettings(**given, models_path=tmp_path / "models")
+
+
+@pytest.mark.timeout(240)
+def test_no_query_fails_or_mixes_while_editions_change(place: RetrievalSettings, tmp_path: Path) -> None:
+    """A server under load goes through another chunking and another model, while more documents come in."""
     result = measure(
         place,
         tmp_path,
@@ -68,9 +79,9 @@ def test_no_query_fails_or_mixes_while_editions_change(tmp_path: Path) -> None:
     # All were searched, the last by a server that had never heard of its model before.
     assert all(result.by_edition[number] for number in (1, 2, 3))
     assert result.documents == result.papers == 18
-    collections = build_collections(place)
-    with collections.open("bench").snapshot() as snapshot:
-        info = snapshot.info
+    with closing(build_collections(place)) as collections, closing(collections.open("bench")) as store:
+        with store.snapshot() as snapshot:
+            info = snapshot.info
     assert (info.live, info.embedder.name, info.embedder.dimension) == (3, "half", 192)
 
 
