@@ -75,12 +75,14 @@ def _candidates(
     while done < len(found) and left >= floor - slack:
         part, weight = heaviest_first[done]
         positions = index.positions[part]
-        sums[positions] += np.float32(weight) * bm25.saturation(index.counts[part].astype(np.float32), norms[positions])
+        impact = np.float32(weight) * bm25.saturation(index.counts[part].astype(np.float32), norms[positions])
+        reached = sums[positions] + impact
+        sums[positions] = reached
         left -= bounds[done]
         postings_left -= len(positions)
         done += 1
-        if postings_left == 0 or postings_left > _WORTH:
-            floor = max(floor, _kth(sums if mask is None else sums[mask], k))
+        if postings_left > _WORTH:  # the k-th best of these chunks is at most that of all
+            floor = max(floor, _kth(reached if mask is None else reached[mask[positions]], k))
     reachable = sums > max(0.0, floor - left - slack)
     candidates = np.flatnonzero(reachable if mask is None else reachable & mask)
     return _narrowed(index, heaviest_first[done:], norms, k, candidates, sums[candidates], floor, slack)
@@ -98,19 +100,26 @@ def _narrowed(
 ) -> NDArray[np.int64]:
     """Those of the candidates that may still be among the k best when the rest of the terms is looked up for them."""
     left = sum(weight for _, weight in rest) * (bm25.K1 + 1.0)
+    candidates, sums, floor = _pruned(candidates, sums, k, floor, left + slack)
     for part, weight in rest:
         has, counts = _lookup(index, part, candidates)
         sums[has] += np.float32(weight) * bm25.saturation(counts.astype(np.float32), norms[candidates[has]])
         left -= weight * (bm25.K1 + 1.0)
-        floor = max(floor, _kth(sums, k))
-        stay = sums > floor - left - slack
-        candidates, sums = candidates[stay], sums[stay]
+        candidates, sums, floor = _pruned(candidates, sums, k, floor, left + slack)
     return candidates
+
+
+def _pruned(
+    candidates: NDArray[np.int64], sums: NDArray[np.float32], k: int, floor: float, missing: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+    """Those that can still get among the k best with what is `missing` in their sums, and the floor that shows it."""
+    floor = max(floor, _kth(sums, k))
+    stay = sums > floor - missing
+    return candidates[stay], sums[stay], floor
 
 
 def _kth(sums: NDArray[np.float32], k: int) -> float:
     """The k-th best sum so far; 0 when there are fewer."""
-    sums = sums[sums > 0.0]
     return float(np.partition(sums, -k)[-k]) if len(sums) >= k else 0.0
 
 
