@@ -72,16 +72,24 @@ def fill(place: RetrievalSettings, source: RetrievalSettings, collection: str, c
 def pages(source: RetrievalSettings, collection: str, chunks: int | None) -> Iterator[list[Replacement]]:
     """The documents of a collection, until they have `chunks`, each with its number in SHARE_FIELD."""
     after, left = "", float("inf") if chunks is None else chunks
-    with opened(source, collection) as snapshot:
-        while left > 0 and (listed := snapshot.documents(after=after, limit=PAGE)):
-            after = listed[-1].doc_id
-            taken = []
-            for found in snapshot.contents([info.doc_id for info in listed]):
-                if left > 0:
-                    metadata = {**found.document.metadata, SHARE_FIELD: share_of(found.document.doc_id)}
-                    taken.append(replace(found, document=replace(found.document, metadata=metadata)))
-                    left -= len(found.chunks)
-            yield taken
+    collections = build_collections(source)
+    store = collections.open(collection)
+    while left > 0:
+        # A view each: one that stays open would keep a server from reusing space while another collection is filled.
+        with store.snapshot() as snapshot:
+            listed = [info.doc_id for info in snapshot.documents(after=after, limit=PAGE)]
+            found = snapshot.contents(listed)
+        if not listed:
+            break
+        after, taken = listed[-1], []
+        for one in found:
+            if left > 0:
+                metadata = {**one.document.metadata, SHARE_FIELD: share_of(one.document.doc_id)}
+                taken.append(replace(one, document=replace(one.document, metadata=metadata)))
+                left -= len(one.chunks)
+        yield taken
+    store.close()
+    collections.close()
 
 
 def share_of(doc_id: str) -> int:

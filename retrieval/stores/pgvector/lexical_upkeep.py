@@ -26,7 +26,7 @@ MERGE_FACTOR = 4
 """So many of each other class are merged; classes grow by this factor."""
 MAX_DEAD = 0.25
 """When a greater share of all chunks is dead, the segments with most of them are written anew."""
-VACUUM_CHUNKS = 4_096
+VACUUM_CHUNKS = 1_000
 """After a merge of so many, their former pages are freed at once, so that the next merges reuse the space."""
 GROUP_PAGES = 64
 """Pages merged at a time: about 20 MB of memory, however large the segments are."""
