@@ -150,6 +150,10 @@ class Catalog:
             for row in found
         }
 
+    def edition_numbers(self) -> set[int]:
+        """Of all editions."""
+        return {number for (number,) in self._db.execute("SELECT number FROM edition")}
+
     def edition(self, number: int) -> Edition:
         """Raises EditionNotFound."""
         editions = self.editions()

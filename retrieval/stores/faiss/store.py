@@ -250,7 +250,7 @@ class FaissStore:
         """
         follower = self._follower(edition)
         live = catalog.live()
-        self._forget_idle(catalog.editions(), live)
+        self._forget_idle(catalog.edition_numbers(), live)
         try:
             if edition == live:
                 state = follower.state(catalog, rebuild_missing=rebuild_missing)
