@@ -5,9 +5,10 @@
 
 `footnote serve` runs as a process of its own over a collection of invented papers in a temporary place, and clients
 search and ask without pause over HTTP. Then `footnote reindex` and a `footnote ingest` of more papers run at once. A
-response fails when its status is not 200, or a quote does not stand where its citation says; a search is mixed when
-there is no edition that has all of its chunks, each from and to the same character. Server, clients, reindex and ingest
-share the machine: latencies during the reindex are those of a busy one.
+response fails when its status is not 200, when a search does not find the one sentence that answers it (as hits of one
+edition would not that are shown as chunks of another), or when a quote does not stand where its citation says. A search
+is mixed when there is no edition that has all of its chunks, each from and to the same character. Server, clients,
+reindex and ingest share the machine: latencies during the reindex are those of a busy one.
 """
 
 import argparse

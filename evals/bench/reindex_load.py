@@ -8,7 +8,7 @@ from types import TracebackType
 
 import httpx
 
-from evals.bench.reindex_papers import SECTIONS, question
+from evals.bench.reindex_papers import SECTIONS, fact, question
 
 _ASK_EVERY = 8
 """One request of so many is a question, which takes many times as long as a search."""
@@ -57,20 +57,21 @@ class Load:
         rng = random.Random(seed)
         with httpx.Client(timeout=_TIMEOUT) as client:
             while not self._done.is_set():
-                text = question(rng.randrange(self._papers), rng.randrange(SECTIONS))
+                about = rng.randrange(self._papers), rng.randrange(SECTIONS)
                 ask = rng.randrange(_ASK_EVERY) == 0
-                self.samples.append(self._asked(client, text) if ask else self._searched(client, text))
+                text = question(*about)
+                self.samples.append(self._asked(client, text) if ask else self._searched(client, text, fact(*about)))
 
-    def _searched(self, client: httpx.Client, text: str) -> Sample:
+    def _searched(self, client: httpx.Client, text: str, wanted: str) -> Sample:
         begin = time.monotonic()
         try:
-            response = client.post(f"{self._base}/search", json={"query": text, "k": 10})
+            response = client.post(f"{self._base}/search", json={"query": text, "k": 5})
             seconds = time.monotonic() - begin
             results = response.raise_for_status().json()["results"]
         except httpx.HTTPError as exc:
             return Sample(begin, time.monotonic() - begin, problem=f"search: {exc}")
-        if not results:
-            return Sample(begin, seconds, problem=f"search: nothing found for {text!r}")
+        if not any(wanted in result["text"] for result in results):
+            return Sample(begin, seconds, problem=f"search: {wanted!r} is not in the results for {text!r}")
         spans = tuple((result["doc_id"], result["start"], result["end"]) for result in results)
         return Sample(begin, seconds, spans=spans)
 

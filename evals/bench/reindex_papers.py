@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SECTIONS = 6
+_FIRST = 100_000
+"""Numbers that stand for nothing else."""
 _THINGS = ("pump", "valve", "crane", "boiler", "winch", "hatch")
 _WORDS = (
     "after again always bearing before between bolts careful casing check clean cold crew daily deck drain each engine "
     "every filter gauge grease hand harbour heat hour inspection joint keep later level log lower main manual master "
-    "measure minute month motor never note oil open order part pipe plate pressure quarter rail report rope rule seal "
+    "measure minute month motor never note oil order part pipe plate quarter rail report rope rule seal "
     "season shaft side small spare start steam stop supply tank test tight tool turn upper valve watch water week wheel"
 ).split()
 
@@ -23,16 +25,20 @@ def write_papers(folder: Path, numbers: Iterable[int]) -> None:
 
 def question(number: int, section: int) -> str:
     """What section number `section` of a paper answers."""
-    return f"At what pressure does {_THINGS[section]} {number} open?"
+    return f"At what pressure does the {_THINGS[section]} {_FIRST + number} open?"
+
+
+def fact(number: int, section: int) -> str:
+    """How the sentence that answers it begins; no other paper or section has it."""
+    return f"The {_THINGS[section]} {_FIRST + number} opens at a pressure of"
 
 
 def _paper(number: int) -> str:
     rng = random.Random(number)
     parts = [f"# Paper {number}"]
     for section, thing in enumerate(_THINGS[:SECTIONS]):
-        fact = f"The {thing} {number} opens at a pressure of {rng.randint(10, 99)} bar."
         sentences = [_sentence(rng) for _ in range(8)]
-        sentences.insert(rng.randrange(len(sentences)), fact)
+        sentences.insert(rng.randrange(len(sentences)), f"{fact(number, section)} {rng.randint(10, 99)} bar.")
         parts += [f"## The {thing}, part {section + 1}", " ".join(sentences)]
     return "\n\n".join(parts) + "\n"
 

@@ -79,9 +79,12 @@ def test_no_query_fails_or_mixes_while_editions_change(place: RetrievalSettings,
     # All were searched, the last by a server that had never heard of its model before.
     assert all(result.by_edition[number] for number in (1, 2, 3))
     assert result.documents == result.papers == 18
-    with closing(build_collections(place)) as collections, closing(collections.open("bench")) as store:
-        with store.snapshot() as snapshot:
-            info = snapshot.info
+    with (
+        closing(build_collections(place)) as collections,
+        closing(collections.open("bench")) as store,
+        store.snapshot() as snapshot,
+    ):
+        info = snapshot.info
     assert (info.live, info.embedder.name, info.embedder.dimension) == (3, "half", 192)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from evals.bench.reindex import editions_of
 from evals.bench.reindex_load import Load
-from evals.bench.reindex_papers import question, write_papers
+from evals.bench.reindex_papers import fact, question, write_papers
 
 CUT = {1: frozenset({("a", 0, 50), ("a", 50, 90)}), 2: frozenset({("a", 0, 20), ("a", 20, 50), ("a", 50, 90)})}
 
@@ -63,5 +63,5 @@ def test_each_paper_answers_its_own_questions(tmp_path: Path) -> None:
         write_papers(tmp_path, range(3))
     texts = [path.read_text() for path in sorted(tmp_path.iterdir())]
     assert len(texts) == 3
-    assert question(2, 1) == "At what pressure does valve 2 open?"
-    assert ["The valve 2 opens at a pressure of" in text for text in texts] == [False, False, True]
+    assert question(2, 1) == "At what pressure does the valve 100002 open?"
+    assert [text.count(fact(2, 1)) for text in texts] == [0, 0, 1]
