@@ -122,7 +122,7 @@ class Pair:
         with snapshot(self.url) as connection:
             for index in (self.index, LexicalIndex(self.schema, EDITION, PageCache(limit=0))):
                 for query in QUERIES:
-                    for k in (1, 5, 1000):
+                    for k in (2, 1000):
                         assert self.found(connection, query, k, index=index) == self.expected(query, k), query
                         assert self.found(connection, query, k, some, index=index) == self.expected(query, k, some)
 
@@ -167,7 +167,7 @@ def test_scores_are_the_oracles_after_each_commit(pair: Pair, seed: int, monkeyp
     monkeypatch.setattr(lexical_upkeep, "GROUP_PAGES", 4)
     monkeypatch.setattr(lexical_upkeep, "SMALL_CHUNKS", 8)
     rng, merges = random.Random(seed), 0
-    for _ in range(30):
+    for _ in range(24):
         ids = [f"d{rng.randrange(30)}" for _ in range(rng.choice([1, 1, 1, 6]))]
         gone = [f"d{rng.randrange(30)}" for _ in range(rng.randrange(3))]
         pair.commit({doc_id: [text(rng) for _ in range(rng.randrange(5))] for doc_id in ids}, gone)
@@ -185,6 +185,19 @@ def test_many_small_commits_make_few_segments(pair: Pair) -> None:
     assert pair.segments() <= 12
     assert pair.tombstones() <= 0.25 * 80 + 20
     pair.check()
+
+
+def test_merged_pages_are_freed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a large merge the space of the old pages is for the next ones: the server is not left to do it some day."""
+    monkeypatch.setattr(lexical_upkeep, "VACUUM_CHUNKS", lexical_upkeep.SMALL_SEGMENTS)
+    query = "SELECT vacuum_count FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s"
+    vacuums = []
+    for i in range(lexical_upkeep.SMALL_SEGMENTS):
+        pair.commit({f"d{i}": ["word1 word2"]})
+        pair.maintain()
+        with connect(pair.url) as connection:
+            vacuums += connection.execute(query, [pair.schema, f"posting_{EDITION}"]).fetchone() or ()
+    assert vacuums == [0] * (lexical_upkeep.SMALL_SEGMENTS - 1) + [1]
 
 
 def test_all_dead_segments_go(pair: Pair) -> None:
