@@ -69,7 +69,7 @@ def test_no_query_fails_or_mixes_while_editions_change(place: RetrievalSettings,
         documents=12,
         added=3,
         clients=2,
-        seconds=0.5,
+        seconds=1.0,
         reindexes=[["--chunk-tokens", "60"], ["--model", "half", "--chunk-tokens", "110"]],
     )
     print_result(result)
