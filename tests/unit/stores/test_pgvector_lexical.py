@@ -191,7 +191,7 @@ def test_merged_pages_are_freed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
     """After a large merge the space of the old pages is for the next ones: the server is not left to do it some day."""
     monkeypatch.setattr(lexical_upkeep, "VACUUM_CHUNKS", lexical_upkeep.SMALL_SEGMENTS)
     query = "SELECT vacuum_count FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s"
-    vacuums = []
+    vacuums: list[int] = []
     for i in range(lexical_upkeep.SMALL_SEGMENTS):
         pair.commit({f"d{i}": ["word1 word2"]})
         pair.maintain()
