@@ -29,6 +29,7 @@ from retrieval.ports import Replacement, VectorStore
 from retrieval.records import Chunk, Document, Hit
 from retrieval.settings import RetrievalSettings
 
+Cosines = NDArray[np.float32]
 KINDS = ("flat", "hnsw", "compact")
 SHARES = (100, 50, 10, 1)
 """Percent of the documents that a filter keeps; 100 is no filter."""
@@ -75,13 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     console = Console()
     count, dimension = material.vectors.shape
+    cosines = material.query_vectors @ material.vectors.T
     console.print(f"{count:,} vectors of {dimension} dimensions, {len(material.queries)} queries")
     console.print(f"exact search in NumPy: {1000 * exact_seconds(material):.2f} ms")
     table = Table("index", "situation", "recall@10", "recall@100", "p50 ms", "p95 ms")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
             settings = RetrievalSettings.model_validate({"path": folder, "faiss_index": kind})
-            seconds, rows = measure(settings, material)
+            seconds, rows = measure(settings, material, cosines)
             size = sum(path.stat().st_size for path in Path(folder).glob("*/segments/**/*") if path.is_file())
             console.print(f"{kind}: written in {seconds:.1f} s, segments of {size / count:,.0f} bytes per vector")
         for row in rows:
@@ -104,8 +106,11 @@ def exact_seconds(material: Material) -> float:
     return float(np.median([search(vector) for vector in material.query_vectors]))
 
 
-def measure(settings: RetrievalSettings, material: Material) -> tuple[float, list[Row]]:
-    """Fill an empty place and search there: seconds of writing, and what was found how fast."""
+def measure(settings: RetrievalSettings, material: Material, cosines: Cosines) -> tuple[float, list[Row]]:
+    """Fill an empty place and search there: seconds of writing, and what was found how fast.
+
+    `cosines` of shape (queries, chunks) says what is right.
+    """
     collections = build_collections(settings)
     collections.create("bench", embedder=material.info)
     store = collections.open("bench", writable=True)
@@ -116,10 +121,10 @@ def measure(settings: RetrievalSettings, material: Material) -> tuple[float, lis
     rows = []
     for share in SHARES:
         situation = "all" if share == 100 else f"filter keeps {share}%"
-        rows.append(_search(store, settings.faiss_index, situation, material, shares < share, share))
+        rows.append(_search(store, settings.faiss_index, situation, material, cosines, shares < share, share))
     kept = shares < 100 - DELETED
     store.delete([f"{number:08d}" for number in np.flatnonzero(~kept[::CHUNKS])])
-    rows.append(_search(store, settings.faiss_index, f"{DELETED}% deleted", material, kept, 100))
+    rows.append(_search(store, settings.faiss_index, f"{DELETED}% deleted", material, cosines, kept, 100))
     store.close()
     return seconds, rows
 
@@ -154,7 +159,13 @@ def _shares(count: int) -> NDArray[np.int64]:
 
 
 def _search(
-    store: VectorStore, kind: str, situation: str, material: Material, kept: NDArray[np.bool_], share: int
+    store: VectorStore,
+    kind: str,
+    situation: str,
+    material: Material,
+    cosines: Cosines,
+    kept: NDArray[np.bool_],
+    share: int,
 ) -> Row:
     recalls: dict[int, list[float]] = {10: [], 100: []}
     seconds = []
@@ -162,20 +173,19 @@ def _search(
     numbers = np.flatnonzero(kept)
     with store.snapshot() as snapshot:
         snapshot.search_dense(material.query_vectors[0], k=10)  # the index is read from disk
-    for vector in material.query_vectors:
-        cosines = material.vectors @ vector
+    for vector, exact in zip(material.query_vectors, cosines, strict=True):
         for k, recall in recalls.items():
             begin = time.perf_counter()
             with store.snapshot() as snapshot:
                 hits = snapshot.search_dense(vector, k=k, filter=passing)
             if k == 100:
                 seconds.append(time.perf_counter() - begin)
-            recall.append(_recall(hits, cosines, numbers, k))
+            recall.append(_recall(hits, exact, numbers, k))
     p50, p95 = np.percentile(seconds, (50, 95)) * 1000
     return Row(kind, situation, float(np.mean(recalls[10])), float(np.mean(recalls[100])), float(p50), float(p95))
 
 
-def _recall(hits: Sequence[Hit], cosines: NDArray[np.float32], numbers: NDArray[np.int64], k: int) -> float:
+def _recall(hits: Sequence[Hit], cosines: Cosines, numbers: NDArray[np.int64], k: int) -> float:
     """Share of the k best of `numbers` among the hits."""
     passing = cosines[numbers]
     wanted = min(k, len(passing))

@@ -36,6 +36,7 @@ from retrieval.stores.faiss.changes import Changes
 from retrieval.stores.faiss.filter_sql import condition
 from retrieval.stores.faiss.rows import Row, SegmentRow
 from retrieval.stores.faiss.schema import SCHEMA_VERSION, translated
+from retrieval.stores.postings import Mask
 
 Keys = NDArray[np.int64]
 
@@ -68,6 +69,7 @@ class IndexInput:
     vectors: Vectors
     texts: list[str]
     chunk_ids: list[str]
+    doc_keys: Keys
 
 
 class Catalog:
@@ -233,29 +235,33 @@ class Catalog:
         found = [SourceRecord(*line) for line in lines]
         return [source for source in found if status is None or source.status == status]
 
-    def passing(self, edition: int, filter: Filter) -> Keys:
-        """Keys of the chunks whose document the filter lets through, ascending."""
+    def passing(self, filter: Filter) -> Mask:
+        """Which documents the filter lets through, by key; those of greater keys do not pass, nor does the last one."""
         sql, bound = condition(filter)
-        found = self._db.execute(
-            f"""SELECT c.chunk_key FROM document d JOIN chunk c ON c.doc_key = d.doc_key AND c.edition = ?
-                WHERE {sql}""",  # noqa: S608 - values are bound
-            (edition, *bound),
-        )
-        return np.sort(np.fromiter((key for (key,) in found), dtype=np.int64))
+        found = self._db.execute(f"SELECT d.doc_key FROM document d WHERE {sql}", bound)  # noqa: S608 - values are bound
+        keys = np.fromiter((key for (key,) in found), dtype=np.int64)
+        passing = np.zeros(int(keys.max(initial=0)) + 2, dtype=np.bool_)
+        passing[keys] = True
+        return passing
 
     # For the index
 
     def index_input(self, edition: int, first: int, last: int) -> IndexInput:
         """The chunks that live in a range of keys, ends included."""
         found = self._db.execute(
-            """SELECT c.chunk_key, v.value, c.context, c.text, c.chunk_id FROM chunk c JOIN vector v USING (chunk_key)
+            """SELECT c.chunk_key, v.value, c.context, c.text, c.chunk_id, c.doc_key
+               FROM chunk c JOIN vector v USING (chunk_key)
                WHERE c.edition = ? AND c.chunk_key BETWEEN ? AND ? ORDER BY c.chunk_key""",
             (edition, first, last),
         ).fetchall()
-        keys = np.array([row[0] for row in found], dtype=np.int64)
         vectors = np.frombuffer(b"".join(row[1] for row in found), dtype="<f4")
-        texts = [f"{context}\n{text}" if context else text for _, _, context, text, _ in found]
-        return IndexInput(keys, vectors.reshape(len(found), -1 if found else 0), texts, [row[4] for row in found])
+        return IndexInput(
+            keys=np.array([row[0] for row in found], dtype=np.int64),
+            vectors=vectors.reshape(len(found), -1 if found else 0),
+            texts=[f"{context}\n{text}" if context else text for _, _, context, text, _, _ in found],
+            chunk_ids=[row[4] for row in found],
+            doc_keys=np.array([row[5] for row in found], dtype=np.int64),
+        )
 
     def waiting(self, edition: int, key: int, *, limit: int) -> int:
         """How many live chunks have a greater key than `key`; counts up to `limit`."""

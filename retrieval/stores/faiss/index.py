@@ -51,11 +51,11 @@ class Part:
         lengths = self.segment.postings.lengths
         return lengths if self.alive is None else lengths[self.alive]
 
-    def mask(self, allowed: Keys | None) -> Mask | None:
-        """Which chunks count in a search; None for all."""
+    def mask(self, allowed: Mask | None) -> Mask | None:
+        """Which chunks count in a search of the documents `allowed` (see `Catalog.passing`); None for all."""
         if allowed is None:
             return self.alive
-        passing = self.segment.mask(allowed)
+        passing = allowed[np.minimum(self.segment.documents, len(allowed) - 1)]
         return passing if self.alive is None else passing & self.alive
 
 
@@ -75,13 +75,13 @@ class IndexState:
         ]
         self._frequencies: dict[int, int] = {}
 
-    def dense(self, vector: Vectors, k: int, allowed: Keys | None) -> list[Hit]:
-        """The chunks nearest to `vector` among those `allowed` (ascending keys; None for all)."""
+    def dense(self, vector: Vectors, k: int, allowed: Mask | None) -> list[Hit]:
+        """The chunks nearest to `vector` in documents that are `allowed` (see `Part.mask`)."""
         found = [_nearest(part, vector, k, part.mask(allowed)) for part in self.parts]
         return self._best(found, k)
 
-    def lexical(self, terms: Mapping[str, float], k: int, allowed: Keys | None) -> list[Hit]:
-        """The chunks with the best BM25 among those `allowed`."""
+    def lexical(self, terms: Mapping[str, float], k: int, allowed: Mask | None) -> list[Hit]:
+        """The chunks with the best BM25 in documents that are `allowed`."""
         # In the order of the terms, as the memory store adds up: the last digit of a sum depends on it.
         weights = [
             (hashed, weight * bm25.idf(self._chunks, frequency))

@@ -25,7 +25,7 @@ from retrieval.stores.faiss.ids import Ids
 from retrieval.stores.postings import Mask, Postings
 
 FORMAT = 2
-_IDS, _ID_STARTS = "ids.npy", "id-starts.npy"
+_IDS, _ID_STARTS, _DOCUMENTS = "ids.npy", "id-starts.npy", "documents.npy"
 _HEADER = "segment.json"
 
 
@@ -40,6 +40,8 @@ class Segment:
     postings: Postings
     dense: Dense
     ids: Ids
+    documents: NDArray[np.int64]
+    """Shape (n,): the key of each chunk's document."""
 
     @property
     def keys(self) -> NDArray[np.int64]:
@@ -64,6 +66,7 @@ def build(source: IndexInput, *, terms: Callable[[str], list[str]]) -> Segment:
         postings.build(source.keys, source.texts, terms=terms),
         dense.flat(source.vectors.shape[1], [source.vectors]),
         ids.build(source.chunk_ids),
+        source.doc_keys,
     )
 
 
@@ -74,6 +77,7 @@ def merge(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
         postings.merge([segment.postings for segment in segments], alive),
         dense.flat(segments[0].dense.flat.d, vectors),
         ids.merge([segment.ids for segment in segments], alive),
+        np.concatenate([segment.documents[live] for segment, live in zip(segments, alive, strict=True)]),
     )
 
 
@@ -91,6 +95,7 @@ def save(segment: Segment, folder: Path) -> None:
         np.save(partial / f"{field.name}.npy", getattr(segment.postings, field.name))
     np.save(partial / _IDS, segment.ids.text)
     np.save(partial / _ID_STARTS, segment.ids.starts)
+    np.save(partial / _DOCUMENTS, segment.documents)
     dense.save(segment.dense, partial)
     # Sizes, because a mapped file that was cut off ends a process that reads behind its end.
     sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
@@ -113,18 +118,19 @@ def load(folder: Path) -> Segment:
         if header["files"] != {name: (folder / name).stat().st_size for name in header["files"]}:
             raise SegmentInvalid(f"{folder}: a file has another size than was written")
         lexical = Postings(*(_mapped(folder / f"{field.name}.npy") for field in fields(Postings)))
+        documents = _mapped(folder / _DOCUMENTS)
         names = Ids(_mapped(folder / _IDS), _mapped(folder / _ID_STARTS))
         vectors = dense.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError, EOFError) as exc:
         raise SegmentInvalid(f"{folder}: {exc}") from exc
     whole = (
-        len(lexical.keys) == len(lexical.lengths) == len(vectors) == len(names) == header["chunks"]
+        len(lexical.keys) == len(lexical.lengths) == len(vectors) == len(names) == len(documents) == header["chunks"]
         and len(lexical.starts) == len(lexical.terms) + 1
         and len(lexical.positions) == len(lexical.counts) == lexical.starts[-1]
     )
     if not whole:
         raise SegmentInvalid(f"{folder}: its files do not fit each other")
-    return Segment(lexical, vectors, names)
+    return Segment(lexical, vectors, names, documents)
 
 
 def _mapped(path: Path) -> NDArray[Any]:

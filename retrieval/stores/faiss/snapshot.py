@@ -8,8 +8,9 @@ from retrieval.filters import Filter
 from retrieval.ports import Replacement, Vectors
 from retrieval.records import CollectionInfo, Document, DocumentInfo, Hit, SourceRecord, SourceStatus, StoredChunk
 from retrieval.stores.checks import check_query_vector
-from retrieval.stores.faiss.catalog import Catalog, Keys
+from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.index import IndexState
+from retrieval.stores.postings import Mask
 
 
 class FaissSnapshot:
@@ -20,7 +21,7 @@ class FaissSnapshot:
         self._edition = catalog.edition(edition)
         self._number = edition
         self._index = index
-        self._passing: dict[Filter, Keys] = {}
+        self._passing: dict[Filter, Mask] = {}
 
     @property
     def info(self) -> CollectionInfo:
@@ -55,9 +56,9 @@ class FaissSnapshot:
     def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
         return self._catalog.sources(uris=uris, status=status)
 
-    def _allowed(self, filter: Filter | None) -> Keys | None:
+    def _allowed(self, filter: Filter | None) -> Mask | None:
         if filter is None:
             return None
         if filter not in self._passing:  # the dense and the lexical search of one query share it
-            self._passing[filter] = self._catalog.passing(self._number, filter)
+            self._passing[filter] = self._catalog.passing(filter)
         return self._passing[filter]
