@@ -83,8 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
             settings = RetrievalSettings.model_validate({"path": folder, "faiss_index": kind})
-            seconds, rows = measure(settings, material, cosines)
-            size = sum(path.stat().st_size for path in Path(folder).glob("*/segments/**/*") if path.is_file())
+            seconds, size, rows = measure(settings, material, cosines)
             console.print(f"{kind}: written in {seconds:.1f} s, segments of {size / count:,.0f} bytes per vector")
         for row in rows:
             table.add_row(
@@ -106,8 +105,8 @@ def exact_seconds(material: Material) -> float:
     return float(np.median([search(vector) for vector in material.query_vectors]))
 
 
-def measure(settings: RetrievalSettings, material: Material, cosines: Cosines) -> tuple[float, list[Row]]:
-    """Fill an empty place and search there: seconds of writing, and what was found how fast.
+def measure(settings: RetrievalSettings, material: Material, cosines: Cosines) -> tuple[float, int, list[Row]]:
+    """Fill an empty place and search there: seconds of writing, bytes of segments, and what was found how fast.
 
     `cosines` of shape (queries, chunks) says what is right.
     """
@@ -116,6 +115,7 @@ def measure(settings: RetrievalSettings, material: Material, cosines: Cosines) -
     store = collections.open("bench", writable=True)
     seconds = _fill(store, material)
     store.close()
+    size = sum(path.stat().st_size for path in settings.path.glob("*/segments/**/*") if path.is_file())
     store = collections.open("bench", writable=True)
     shares = _shares(len(material.vectors))
     rows = []
@@ -126,7 +126,7 @@ def measure(settings: RetrievalSettings, material: Material, cosines: Cosines) -
     store.delete([f"{number:08d}" for number in np.flatnonzero(~kept[::CHUNKS])])
     rows.append(_search(store, settings.faiss_index, f"{DELETED}% deleted", material, cosines, kept, 100))
     store.close()
-    return seconds, rows
+    return seconds, size, rows
 
 
 def _fill(store: VectorStore, material: Material) -> float:
