@@ -5,19 +5,18 @@ again here from the stored vectors in double precision, so that equal vectors ti
 Vectors have length 1, so the inner product is the cosine, and it is what the memory store computes.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection
 
 from retrieval.ports import Vectors
 from retrieval.records import Hit
 from retrieval.stores.checks import SCORE_DECIMALS
 from retrieval.stores.pgvector import arrays
-from retrieval.stores.pgvector.arrays import BigintArray, Keys
+from retrieval.stores.pgvector.arrays import BigintArray
+from retrieval.stores.pgvector.passing import Passing
 from retrieval.stores.pgvector.schema import Schema
 from retrieval.stores.pgvector.text import unescape
 
@@ -44,20 +43,6 @@ SELECT c.chunk_id, {pgvector}.vector_send(v.embedding)
 FROM (SELECT chunk_key, embedding FROM {vector} WHERE chunk_key = ANY(%s)
       ORDER BY embedding OPERATOR({pgvector}.<#>) %s LIMIT %s) v JOIN {chunk} c USING (chunk_key)
 """
-
-
-class Passing:
-    """The documents of an edition that pass a filter, as rows of (key, first key of its chunks, how many)."""
-
-    def __init__(self, documents: NDArray[np.int64]) -> None:
-        self.doc_keys = documents[:, 0]
-        self.chunks = int(documents[:, 2].sum())
-        self._documents = documents
-
-    @functools.cached_property
-    def chunk_keys(self) -> Keys:
-        """Of all their chunks, ascending."""
-        return arrays.ranges(self._documents[:, 1:])
 
 
 @dataclass(slots=True)
@@ -88,7 +73,8 @@ class DenseSearch:
         chunks = self.chunks if passing is None else passing.chunks
         if limit > chunks / 10 or (passing is not None and chunks <= NARROW_CHUNKS):
             return None
-        breadth = min(max(limit, _EF_SEARCH[0]), _EF_SEARCH[1])
+        # Wide enough to hold as many as pass, of what the filter lets through evenly.
+        breadth = min(max(limit * self.chunks // chunks, _EF_SEARCH[0]), _EF_SEARCH[1])
         where, bound = ("", []) if passing is None else ("WHERE doc_key = ANY(%s)", [BigintArray(passing.doc_keys)])
         # The limit is written out: with an unknown one, a prepared plan would take the index for a poor choice.
         found = self._run(

@@ -194,9 +194,10 @@ def create_edition(connection: Connection[Row], schema: Schema, edition_key: int
     storage = "PLAIN" if dimension <= _PLAIN_DIMENSIONS else "EXTERNAL"
     for template in (
         """CREATE TABLE {chunk} (
-               chunk_key bigint PRIMARY KEY, doc_key bigint NOT NULL, chunk_id text COLLATE "C" NOT NULL UNIQUE,
+               chunk_key bigint NOT NULL, doc_key bigint NOT NULL, chunk_id text COLLATE "C" NOT NULL UNIQUE,
                ordinal integer NOT NULL, start_at integer NOT NULL, end_at integer NOT NULL, page integer,
-               headings text NOT NULL, context text NOT NULL, text text NOT NULL)""",
+               headings text NOT NULL, context text NOT NULL, text text NOT NULL,
+               PRIMARY KEY (chunk_key) INCLUDE (chunk_id))""",  # ids of results come without reading their texts
         "CREATE INDEX ON {chunk} (doc_key)",
         f"CREATE TABLE {{vector}} (chunk_key bigint PRIMARY KEY, doc_key bigint NOT NULL, "
         f"embedding {{pgvector}}.vector({dimension:d}) NOT NULL)",

@@ -24,8 +24,8 @@ from retrieval.stores.checks import check_query_vector
 from retrieval.stores.pgvector import arrays, dense, filter_sql, rows
 from retrieval.stores.pgvector.arrays import BigintArray
 from retrieval.stores.pgvector.connection import Database, Row
-from retrieval.stores.pgvector.dense import Passing
 from retrieval.stores.pgvector.lexical import LexicalIndex
+from retrieval.stores.pgvector.passing import Passing, PassingCache
 from retrieval.stores.pgvector.schema import Schema
 from retrieval.stores.pgvector.text import escape, unescape
 
@@ -59,7 +59,13 @@ class PgvectorSnapshot:
     """See `retrieval.ports.Snapshot`."""
 
     def __init__(
-        self, database: Database, schema: Schema, connection: Connection[Row], view: View, lexical: LexicalIndex
+        self,
+        database: Database,
+        schema: Schema,
+        connection: Connection[Row],
+        view: View,
+        lexical: LexicalIndex,
+        passing: PassingCache,
     ) -> None:
         self.database = database
         self._schema = schema
@@ -70,7 +76,7 @@ class PgvectorSnapshot:
             connection, schema, view.edition_key, view.info.embedder.dimension, view.info.chunks,
             view.has_index,
         )  # fmt: skip
-        self._passing: dict[Filter, Passing] = {}
+        self._passing = passing
 
     @property
     def info(self) -> CollectionInfo:
@@ -193,16 +199,16 @@ class PgvectorSnapshot:
         return [rows.source(row) for row in found]
 
     def _let_through(self, filter: Filter) -> Passing:
-        """What passes the filter; the searches of one query share it."""
-        if filter not in self._passing:
-            sql, bound = self._condition(filter)
-            (sent,) = self._run(
-                f"""SELECT string_agg(int8send(i.doc_key) || int8send(i.first_key) || int8send(i.chunks), '')
-                    FROM {{document}} d JOIN {{indexed}} i USING (doc_key) WHERE d.collection_key = %s AND {sql}""",  # noqa: S608 - `filter_sql` binds all values
-                self._view.collection_key, *bound, binary=True,
-            )  # fmt: skip
-            self._passing[filter] = Passing(arrays.keys_of(sent[0]).reshape(-1, 3))
-        return self._passing[filter]
+        return self._passing.get(self._view.edition_key, self.info.sequence, filter, lambda: self._find_passing(filter))
+
+    def _find_passing(self, filter: Filter) -> Passing:
+        sql, bound = self._condition(filter)
+        (sent,) = self._run(
+            f"""SELECT string_agg(int8send(i.doc_key) || int8send(i.first_key) || int8send(i.chunks), '')
+                FROM {{document}} d JOIN {{indexed}} i USING (doc_key) WHERE d.collection_key = %s AND {sql}""",  # noqa: S608 - `filter_sql` binds all values
+            self._view.collection_key, *bound, binary=True,
+        )  # fmt: skip
+        return Passing(arrays.keys_of(sent[0]).reshape(-1, 3))
 
     def _condition(self, filter: Filter | None) -> tuple[str, list[object]]:
         return ("TRUE", []) if filter is None else filter_sql.condition(filter, self._view.collection_key)

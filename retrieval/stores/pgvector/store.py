@@ -28,6 +28,7 @@ from retrieval.stores.pgvector import lexical, rows
 from retrieval.stores.pgvector.connection import Database, Row
 from retrieval.stores.pgvector.lexical import LexicalIndex
 from retrieval.stores.pgvector.lexical_pages import PageCache
+from retrieval.stores.pgvector.passing import PassingCache
 from retrieval.stores.pgvector.schema import Schema, create_edition
 from retrieval.stores.pgvector.snapshot import PgvectorSnapshot, View
 from retrieval.stores.pgvector.text import unescape
@@ -137,6 +138,7 @@ class PgvectorStore:
         self._terms = analyzer(language).terms
         self._writable = writable
         self._details: _Details | None = None
+        self._passing = PassingCache()
 
     @contextmanager
     def snapshot(self, *, edition: int | None = None) -> Iterator[PgvectorSnapshot]:
@@ -151,7 +153,7 @@ class PgvectorStore:
                 if view:
                     yield PgvectorSnapshot(
                         self._database, self._schema, connection, view,
-                        self._collections.lexical_index(view.edition_key),
+                        self._collections.lexical_index(view.edition_key), self._passing,
                     )  # fmt: skip
                     return
 

@@ -32,8 +32,6 @@ _IDLE = 5.0
 """Seconds for which the thread keeps its connection after the last work."""
 _BUILD_MEMORY_MIB = 64, 2048
 """Of maintenance_work_mem for a build: at least, and at most."""
-BUSY_TIMEOUT = "3s"
-"""To tell a build that goes on from a VACUUM, which gives way after a second."""
 _LOCK_TIMEOUT = "30s"
 """For a build to wait for transactions that began before it; then the next commit tries again."""
 
@@ -136,26 +134,37 @@ class Upkeep:
 
     def _look_after(self, connection: LimitedConnection, edition_key: int) -> None:
         lexical_upkeep.maintain(connection, self._schema.name, edition_key)
+        # One process at a time: two that build on one table would wait for each other.
+        lock = f"hashtextextended('footnote dense {self._schema.name}', {edition_key:d})"
+        (free,) = connection.execute(f"SELECT pg_try_advisory_lock({lock})").fetchone() or (False,)
+        if not free:
+            return
+        try:
+            self._look_after_vectors(connection, edition_key)
+        except (
+            psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected,
+        ) as exc:  # fmt: skip
+            _log.info("the index of edition %d will be seen to after the next commit: %s", edition_key, exc)
+        finally:
+            if not connection.closed:
+                connection.execute(f"SELECT pg_advisory_unlock({lock})")
+
+    def _look_after_vectors(self, connection: LimitedConnection, edition_key: int) -> None:
         row = connection.execute(self._schema.statement(_STATE, edition_key), (edition_key,)).fetchone()
         if row is None:
             return  # dropped meanwhile
         chunks, dimension, known_rows, valid = row
         enough = BUILD_CHUNKS if self._finishing else BUILD_CHUNKS_WHILE_WRITING
-        try:
-            if valid is not True and chunks >= enough and dimension <= dense.MAX_INDEXED_DIMENSION:
-                self._build(connection, edition_key, chunks, dimension, left_over=valid is False)
-            if chunks >= ANALYZE_CHUNKS and not 0.7 <= known_rows / chunks <= 1.4:
-                for table in ("chunk", "vector", "document"):
-                    connection.execute(self._schema.statement(f"ANALYZE {{{table}}}", edition_key))
-        except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable) as exc:
-            _log.info("the index of edition %d will be seen to after the next commit: %s", edition_key, exc)
+        if valid is not True and chunks >= enough and dimension <= dense.MAX_INDEXED_DIMENSION:
+            self._build(connection, edition_key, chunks, dimension)
+        if chunks >= ANALYZE_CHUNKS and not 0.7 <= known_rows / chunks <= 1.4:
+            # VACUUM besides, so that indexes answer without the tables: autovacuum comes minutes after a bulk load.
+            for table in ("{vector}", "{document}", "{chunk}"):
+                connection.execute(self._schema.statement(f"VACUUM (ANALYZE) {table}", edition_key))
 
-    def _build(
-        self, connection: LimitedConnection, edition_key: int, chunks: int, dimension: int, *, left_over: bool
-    ) -> None:
-        """Build the approximate index without locking the table. Another process that does it already has the name."""
-        if left_over and not self._drop_left_over(connection, edition_key):
-            return
+    def _build(self, connection: LimitedConnection, edition_key: int, chunks: int, dimension: int) -> None:
+        """Build the approximate index without locking the table."""
+        self._drop_left_over(connection, edition_key)
         # Two bytes a dimension, and the neighbours; a build that does not fit is many times slower.
         needed = chunks * (2 * dimension + 500) * 1.3 / 2**20
         memory = int(min(max(needed, _BUILD_MEMORY_MIB[0]), _BUILD_MEMORY_MIB[1]))
@@ -179,8 +188,6 @@ class Upkeep:
                     if workers == "0":
                         raise
                     self._drop_left_over(connection, edition_key)
-        except psycopg.errors.DuplicateTable:
-            return
         except psycopg.Error:
             with suppress(psycopg.Error):  # or the next build does it
                 self._drop_left_over(connection, edition_key)
@@ -192,19 +199,9 @@ class Upkeep:
                 connection.execute("RESET max_parallel_maintenance_workers")
         _log.info("indexed %d vectors of edition %d in %.1f s", chunks, edition_key, time.perf_counter() - begin)
 
-    def _drop_left_over(self, connection: LimitedConnection, edition_key: int) -> bool:
-        """Remove the index that a build left unfinished; False when the build is still going on."""
-        try:
-            with connection.transaction():
-                # Whoever builds holds this kind of lock as long as it takes.
-                connection.execute(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT}'")
-                connection.execute(
-                    self._schema.statement("LOCK TABLE {vector} IN SHARE UPDATE EXCLUSIVE MODE", edition_key)
-                )
-        except psycopg.errors.LockNotAvailable:
-            return False
+    def _drop_left_over(self, connection: LimitedConnection, edition_key: int) -> None:
+        """Remove the index that a build left unfinished."""
         connection.execute(self._schema.statement("DROP INDEX CONCURRENTLY IF EXISTS {ann}", edition_key))
-        return True
 
     def _remove(self, edition_key: int) -> None:
         """Remove the tables of a dropped edition, unless somebody reads them."""

@@ -177,15 +177,14 @@ def test_a_filter_far_from_the_query(pair: Pair, monkeypatch: pytest.MonkeyPatch
         assert mine.search_dense(query, k=10, filter=HALF) == theirs.search_dense(query, k=10, filter=HALF)
 
 
-def test_an_index_that_a_crash_left_unfinished(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_a_crash_left_unfinished(pair: Pair) -> None:
     """Searches do without it, and the next upkeep builds it anew, unless somebody is still at it."""
-    monkeypatch.setattr(upkeep, "BUSY_TIMEOUT", "200ms")
     pair.replace([document(i) for i in range(120)])
     pair.store.close()
     pair.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('vector_1_hnsw')")
     assert pair.recall() == 1.0
     with psycopg.connect(pair.url) as builder:
-        builder.execute(f'LOCK TABLE "{pair.schema}".vector_1 IN SHARE UPDATE EXCLUSIVE MODE')
+        builder.execute(f"SELECT pg_advisory_lock(hashtextextended('footnote dense {pair.schema}', 1))")
         pair.replace([document(500)])
         pair.store.close()
         assert pair.index() == [(False,)]

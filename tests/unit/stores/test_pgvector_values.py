@@ -19,8 +19,10 @@ from retrieval.filters import And, Compare, Filter, In, Not, Or
 from retrieval.ports import VectorStore
 from retrieval.records import MetadataValue, Scalar
 from retrieval.settings import RetrievalSettings
-from retrieval.stores.pgvector import arrays
+from retrieval.stores.pgvector import arrays, passing
+from retrieval.stores.pgvector.passing import Passing, PassingCache
 from retrieval.stores.pgvector.rows import json_text
+from retrieval.stores.pgvector.snapshot import PgvectorSnapshot
 from retrieval.stores.pgvector.text import escape, unescape
 from tests import postgres
 from tests.corpus import replacement, source_of
@@ -142,6 +144,54 @@ def test_equality_is_answered_by_the_index(store: VectorStore) -> None:
             query = snapshot._schema.statement("EXPLAIN SELECT FROM {document} d WHERE d.metadata @? %s::jsonpath")  # type: ignore[attr-defined]
             plan = "\n".join(line for (line,) in connection.execute(query, [path]))
             assert "document_metadata" in plan
+
+
+def test_what_passes_is_remembered_until_the_next_commit(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is asked once for each filter and commit; filters that Python calls equal are told apart."""
+    asked: list[object] = []
+    find = PgvectorSnapshot._find_passing
+
+    def ask(snapshot: PgvectorSnapshot, node: Filter) -> Passing:
+        asked.append(node)
+        return find(snapshot, node)
+
+    monkeypatch.setattr(PgvectorSnapshot, "_find_passing", ask)
+    query = FakeEmbedder().embed_queries(["pump"])[0]
+
+    def search(value: Scalar) -> list[str]:
+        node = filters.parse({"kind": value})
+        with store.snapshot() as snapshot:
+            dense = snapshot.search_dense(query, k=100, filter=node)
+            assert len(snapshot.search_lexical({"pump": 1.0}, k=100, filter=node)) == len(dense)
+        return sorted(hit.chunk_id for hit in dense)
+
+    kinds: tuple[Scalar, ...] = (True, 1, "1")
+    store.replace([replacement(f"k{i}", ["pump"], {"kind": value}) for i, value in enumerate(kinds)])
+    for _ in range(2):
+        assert [search(value) for value in (*kinds, "none")] == [
+            ["k0:000000"], ["k1:000000"], ["k2:000000"], [],
+        ]  # fmt: skip
+    assert len(asked) == 4
+    store.replace([replacement("k3", ["pump"], {"kind": 1})])
+    assert search(1) == ["k1:000000", "k3:000000"]
+
+
+def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers used last stay, and one that is larger than the limit is not kept at all."""
+    monkeypatch.setattr(passing, "_REMEMBERED_DOCUMENTS", 10)
+    cache = PassingCache()
+    asked: list[int] = []
+
+    def ask(number: int, documents: int) -> None:
+        def find() -> Passing:
+            asked.append(number)
+            return Passing(np.zeros((documents, 3), dtype=np.int64))
+
+        assert len(cache.get(1, 1, Compare("n", "$eq", number), find)) == documents
+
+    for number, documents in ((1, 3), (2, 3), (1, 3), (3, 3), (1, 3), (2, 3), (4, 11), (2, 3)):
+        ask(number, documents)
+    assert asked == [1, 2, 3, 2, 4]
 
 
 @given(value=st.one_of(texts, numbers, st.booleans()))
