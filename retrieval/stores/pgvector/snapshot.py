@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -28,20 +27,10 @@ from retrieval.stores.pgvector.lexical import LexicalIndex
 from retrieval.stores.pgvector.passing import Passing, PassingCache
 from retrieval.stores.pgvector.schema import Schema
 from retrieval.stores.pgvector.text import escape, unescape
+from retrieval.stores.pgvector.view import View
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a snapshot looks at."""
-
-    collection_key: int
-    edition_key: int
-    info: CollectionInfo
-    has_index: bool
-    """Whether the edition's vectors have an approximate index."""
 
 
 def _translated(

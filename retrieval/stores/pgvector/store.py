@@ -1,10 +1,8 @@
 """Collections as rows and tables of one schema; any number of processes read and write them."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +10,9 @@ import psycopg
 from psycopg import Connection
 
 from retrieval.analysis import analyzer
-from retrieval.errors import CollectionExists, CollectionNotFound, StoreCorrupt, WriterBusy
+from retrieval.errors import CollectionExists, CollectionNotFound, WriterBusy
 from retrieval.ports import DEFAULT_CHUNKING, Replacement
-from retrieval.records import Chunking, CollectionInfo, Edition, EmbedderInfo, SourceRecord
+from retrieval.records import Chunking, EmbedderInfo, SourceRecord
 from retrieval.stores.checks import (
     check_complete,
     check_edition,
@@ -30,15 +28,16 @@ from retrieval.stores.pgvector.lexical import LexicalIndex
 from retrieval.stores.pgvector.lexical_pages import PageCache
 from retrieval.stores.pgvector.passing import PassingCache
 from retrieval.stores.pgvector.schema import Schema, create_edition
-from retrieval.stores.pgvector.snapshot import PgvectorSnapshot, View
+from retrieval.stores.pgvector.snapshot import PgvectorSnapshot
 from retrieval.stores.pgvector.text import unescape
 from retrieval.stores.pgvector.upkeep import Upkeep
+from retrieval.stores.pgvector.view import Viewer
 from retrieval.stores.pgvector.writing import Commit, EditionHead, Head
 
 _KNOWN_EDITIONS = 64
 """Editions whose lexical state a process remembers, those used last."""
-_LOOK_AGAIN = 5
-"""How often a reader looks for an edition, when the one it saw was dropped before it could hold it."""
+_LOOK_AGAIN = 4
+"""How often a reader looks again for an edition, when the one it saw was dropped before it could hold it."""
 
 
 class PgvectorCollections:
@@ -113,16 +112,6 @@ class PgvectorCollections:
         return index
 
 
-@dataclass(frozen=True, slots=True)
-class _Details:
-    """What the last snapshot found; the next one asks again only when there was a commit."""
-
-    sequence: int
-    documents: int
-    fields: tuple[str, ...]
-    editions: tuple[Edition, ...]
-
-
 class PgvectorStore:
     """See `retrieval.ports.VectorStore`."""
 
@@ -134,22 +123,17 @@ class PgvectorStore:
         self._collections = collections
         self._database = collections.database
         self._schema = collections.schema
-        self._language = language
         self._terms = analyzer(language).terms
         self._writable = writable
-        self._details: _Details | None = None
+        self._viewer = Viewer(self._database, self._schema, collection_key, name, language)
         self._passing = PassingCache()
 
     @contextmanager
     def snapshot(self, *, edition: int | None = None) -> Iterator[PgvectorSnapshot]:
-        for attempt in range(1, _LOOK_AGAIN + 1):
-            known = self._details
-            bound = (
-                self._schema.lock_space, self._database.schema, self._database.schema,
-                *[known.sequence if known else -1] * 2, edition, self.collection_key,
-            )  # fmt: skip
-            with self._database.reading((self._schema.statement(_LOOK), bound)) as (connection, (row,)):
-                view = self._view(row, known, edition, last=attempt == _LOOK_AGAIN)
+        for last in (*[False] * _LOOK_AGAIN, True):
+            known = self._viewer.known
+            with self._database.reading(self._viewer.question(known, edition)) as (connection, (row,)):
+                view = self._viewer.view(row, known, edition, last=last)
                 if view:
                     yield PgvectorSnapshot(
                         self._database, self._schema, connection, view,
@@ -248,31 +232,6 @@ class PgvectorStore:
         with self._database.writing() as connection:
             yield Commit(connection, self._schema, self.collection_key, self.name), connection
 
-    def _view(self, row: Row | None, known: _Details | None, edition: int | None, *, last: bool) -> View | None:
-        """What `_LOOK` found; None when the edition was dropped since it looked: look again."""
-        if row is None:
-            raise CollectionNotFound(f"collection {self.name!r} was dropped since it was opened; open it again")
-        sequence, live, documents, edition_key, version, held, has_index, editions, fields = row
-        self._schema.check_version(version)
-        if editions is not None:
-            found = tuple(map(rows.edition, json.loads(editions)))
-            known = self._details = _Details(sequence, documents, tuple(map(unescape, fields)), found)
-        assert known  # noqa: S101 - asked for when it was not
-        number, by_number = live if edition is None else edition, {one.number: one for one in known.editions}
-        check_edition(number, by_number)
-        if not held:
-            if last:
-                raise StoreCorrupt(
-                    f"{self._database.place}: tables of edition {number} of collection {self.name!r} "
-                    f"(chunk_{edition_key} in schema {self._schema.name!r}) are missing; restore the database from a "
-                    "backup, or drop the collection and ingest again"
-                )
-            return None
-        info = CollectionInfo(
-            self.name, self._language, documents, sequence, known.fields, by_number[number], live, known.editions
-        )
-        return View(self.collection_key, edition_key, info, has_index)
-
 
 def _add_edition(
     connection: Connection[Row],
@@ -304,24 +263,6 @@ def _check_index(head: Head, edition: int) -> EditionHead:
     return head.editions[edition]
 
 
-# The lock is taken before the tables are looked for: whoever removes them holds it alone.
-_LOOK = """
-SELECT c.sequence, c.live, c.documents, e.edition_key, (SELECT max(version) FROM {footnote_migration}),
-       CASE WHEN pg_try_advisory_xact_lock_shared(%s, e.edition_key::integer)
-            THEN to_regclass(format('%%I.chunk_%%s', %s::text, e.edition_key)) IS NOT NULL END,
-       EXISTS (SELECT FROM pg_index WHERE indisvalid
-               AND indexrelid = to_regclass(format('%%I.vector_%%s_hnsw', %s::text, e.edition_key))),
-       CASE WHEN c.sequence <> %s THEN
-           (SELECT json_agg(json_build_array(one.number, one.embedder, one.chunking, one.documents, one.chunks,
-                                             one.created_at) ORDER BY one.number)::text
-            FROM {edition} one WHERE one.collection_key = c.collection_key) END,
-       CASE WHEN c.sequence <> %s THEN
-           ARRAY(SELECT f.name FROM {field} f
-                 WHERE f.collection_key = c.collection_key AND f.documents > 0 ORDER BY f.name) END
-FROM {collection} c
-LEFT JOIN {edition} e ON e.collection_key = c.collection_key AND e.number = coalesce(%s, c.live)
-WHERE c.collection_key = %s
-"""
 _CREATE = """
 INSERT INTO {collection} (name, language, live, last_edition, sequence, documents)
 VALUES (%s, %s, 1, 1, 0, 0) RETURNING collection_key
