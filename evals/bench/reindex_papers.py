@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SECTIONS = 6
-_FIRST = 100_000
-"""Numbers that stand for nothing else."""
 _THINGS = ("pump", "valve", "crane", "boiler", "winch", "hatch")
 _WORDS = (
     "after again always bearing before between bolts careful casing check clean cold crew daily deck drain each engine "
     "every filter gauge grease hand harbour heat hour inspection joint keep later level log lower main manual master "
     "measure minute month motor never note oil order part pipe plate quarter rail report rope rule seal "
-    "season shaft side small spare start steam stop supply tank test tight tool turn upper valve watch water week wheel"
+    "season shaft side small spare start steam stop supply tank test tight tool turn upper watch water week wheel"
 ).split()
 
 
@@ -25,12 +23,17 @@ def write_papers(folder: Path, numbers: Iterable[int]) -> None:
 
 def question(number: int, section: int) -> str:
     """What section number `section` of a paper answers."""
-    return f"At what pressure does the {_THINGS[section]} {_FIRST + number} open?"
+    return f"At what pressure does the {_name(number, section)} open?"
 
 
 def fact(number: int, section: int) -> str:
     """How the sentence that answers it begins; no other paper or section has it."""
-    return f"The {_THINGS[section]} {_FIRST + number} opens at a pressure of"
+    return f"The {_name(number, section)} opens at a pressure of"
+
+
+def _name(number: int, section: int) -> str:
+    """Of a thing that no other paper or section speaks of."""
+    return f"{_THINGS[section]} {100_000 + 10 * number + section}"
 
 
 def _paper(number: int) -> str:

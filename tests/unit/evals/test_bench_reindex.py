@@ -63,5 +63,5 @@ def test_each_paper_answers_its_own_questions(tmp_path: Path) -> None:
         write_papers(tmp_path, range(3))
     texts = [path.read_text() for path in sorted(tmp_path.iterdir())]
     assert len(texts) == 3
-    assert question(2, 1) == "At what pressure does the valve 100002 open?"
+    assert question(2, 1) == "At what pressure does the valve 100021 open?"
     assert [text.count(fact(2, 1)) for text in texts] == [0, 0, 1]
