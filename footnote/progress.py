@@ -132,7 +132,10 @@ class _Copied:
         if isinstance(event, transfer.Begun):
             self.total = event.documents
             return
-        if event.step == "compared" and self.noun != "documents compared":
+        if isinstance(event, transfer.Completing):
+            self.noun = "documents compared, completing the indexes"
+            return
+        if event.step == "compared" and self.noun == "documents copied":
             self.noun, self.done, self._chunks, self._begin = "documents compared", 0, 0, time.monotonic()
         self.done += event.documents
         self._chunks += event.chunks

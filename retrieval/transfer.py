@@ -8,7 +8,7 @@ checksum, is passed over. At the end both sides are read again and compared.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from retrieval.checksum import Checksum, document_digest
@@ -43,7 +43,12 @@ class Advanced:
     chunks: int
 
 
-Event = Begun | Advanced
+@dataclass(frozen=True, slots=True)
+class Completing:
+    """All is copied and compared; the target completes its indexes, which may take a while."""
+
+
+Event = Begun | Advanced | Completing
 
 
 def _ignore(event: Event) -> None:
@@ -65,6 +70,8 @@ class Report:
     seconds: float
     """Of reading and writing, without the comparison."""
     compare_seconds: float
+    index_seconds: float
+    """Of completing the target's indexes at the end."""
     checksum: str
     """SHA-256 over all that was compared, hex: equal for equal collections, in whatever stores."""
     source_changed: bool
@@ -85,7 +92,10 @@ def copy(name: str, *, source: Collections, target: Collections, on_event: Calla
     with closing(source.open(name)) as reading, reading.snapshot() as snapshot:
         _make_if_missing(target, snapshot.info)
         with closing(target.open(name, writable=True)) as writing:
-            return _Copy(reading, snapshot, writing, on_event).run()
+            report = _Copy(reading, snapshot, writing, on_event).run()
+            on_event(Completing())
+            begin = time.perf_counter()
+        return replace(report, index_seconds=time.perf_counter() - begin)
 
 
 class _Copy:
@@ -126,6 +136,7 @@ class _Copy:
             copied_chunks=self._chunks,
             seconds=middle - begin,
             compare_seconds=time.perf_counter() - middle,
+            index_seconds=0.0,
             checksum=checksum,
             source_changed=changed,
             editions_left=len(self._info.editions) - 1,

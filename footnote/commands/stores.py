@@ -186,8 +186,9 @@ def _say(report: "Report", *, quiet: bool) -> None:
     rate = report.copied_chunks / max(report.seconds, 1e-3)
     typer.echo(
         f"{report.collection}: {report.copied_documents:,} of {report.documents:,} documents copied, "
-        f"{report.copied_chunks:,} chunks in {report.seconds:.1f} s ({rate:,.0f}/s); verified: {report.documents:,} "
-        f"documents, {report.chunks:,} chunks, {report.sources:,} ledger lines, sha256 {report.checksum[:16]}"
+        f"{report.copied_chunks:,} chunks in {report.seconds:.1f} s ({rate:,.0f}/s); verified in "
+        f"{report.compare_seconds:.1f} s: {report.documents:,} documents, {report.chunks:,} chunks, {report.sources:,} "
+        f"ledger lines, sha256 {report.checksum[:16]}; indexes completed in {report.index_seconds:.1f} s"
     )
     notes = []
     if report.source_changed:

@@ -143,7 +143,7 @@ def test_a_copy_is_the_same_in_all_that_can_be_read(source: Collections, target:
     assert everything(target) == everything(source)
     assert (report.documents, report.chunks, report.sources) == (12, 20, 16)
     assert (report.copied_documents, report.copied_chunks, report.source_changed) == (12, 20, False)
-    assert events[0] == transfer.Begun(12, 20)
+    assert (events[0], events[-1]) == (transfer.Begun(12, 20), transfer.Completing())
     assert (copied(events), copied(events, "compared")) == (12, 12)
 
 
