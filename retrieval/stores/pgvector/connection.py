@@ -6,7 +6,7 @@ thread connects, and gets the reason at once.
 
 Every setting is made within the transaction that needs it, no statement relies on what an earlier transaction left in
 its session, and statements are prepared through the protocol: PgBouncer may stand in between in transaction mode, from
-version 1.22 on (`max_prepared_statements` above 0, its default).
+version 1.22 on with `max_prepared_statements` above 0.
 """
 
 import math
