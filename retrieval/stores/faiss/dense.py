@@ -33,8 +33,8 @@ APPROXIMATE_CHUNKS = 10_000
 """From so many chunks on a segment has a short way. Exact takes 0.6 ms there, and grows in proportion; a graph 0.25."""
 EXACT_PER_BREADTH = 24
 """Scoring so many vectors exactly costs as much as one more candidate on the short way: below, exact is quicker too."""
-BREADTH_PER_RESULT = 1.75
-MIN_BREADTH = 160
+BREADTH_PER_RESULT = 1.5
+MIN_BREADTH = 128
 """Candidates looked at on the short way, per result and at least."""
 
 _LINKS = 16

@@ -28,6 +28,8 @@ from retrieval.stores.postings import Mask, term_hash
 _log = logging.getLogger(__name__)
 _TIE_SLACK = 16
 """Results fetched beyond k, since those that tie with the last one compete for its place by chunk_id."""
+_FIRST_LOOK = 25
+"""Results fetched at first from a part after the largest one, which tells what is worth fetching: most have few."""
 _MAX_TAIL_PARTS = 8
 _KNOWN_FREQUENCIES = 50_000
 """Terms whose frequency is kept: where chunks have died, it takes a look at each posting."""
@@ -62,22 +64,30 @@ class Part:
 class IndexState:
     """Both indexes at one commit. Immutable, so any number of threads may search it."""
 
-    def __init__(self, *, sequence: int, last_key: int, parts: tuple[Part, ...]) -> None:
+    def __init__(self, *, sequence: int, last_key: int, parts: Sequence[Part]) -> None:
         self.sequence = sequence
         self.last_key = last_key
         self.parts = parts
+        """By ascending keys."""
         self._chunks = sum(len(part.live_lengths) for part in parts)
         total = sum(int(part.live_lengths.sum()) for part in parts)
         self._average = max(1.0, total / max(1, self._chunks))
+        # The largest first: what it finds tells what is worth looking for in the others.
+        self._searched = sorted(parts, key=lambda part: -len(part.segment))
         self._norms = [
             bm25.length_norm(part.segment.postings.lengths.astype(np.float64), self._average).astype(np.float32)
-            for part in parts
+            for part in self._searched
         ]
         self._frequencies: dict[int, int] = {}
 
     def dense(self, vector: Vectors, k: int, allowed: Mask | None) -> list[Hit]:
         """The chunks nearest to `vector` in documents that are `allowed` (see `Part.mask`)."""
-        found = [_nearest(part, vector, k, part.mask(allowed)) for part in self.parts]
+        found: list[Scored] = []
+        floor = -np.inf
+        for part in self._searched:
+            positions, scores = _nearest(part, vector, k, part.mask(allowed), floor)
+            found.append((positions, scores))
+            floor = max(floor, _kth(scores, k))
         return self._best(found, k)
 
     def lexical(self, terms: Mapping[str, float], k: int, allowed: Mask | None) -> list[Hit]:
@@ -90,14 +100,13 @@ class IndexState:
         ]
         found: list[Scored] = []
         floor = 0.0
-        for part, norms in zip(self.parts, self._norms, strict=True):
+        for part, norms in zip(self._searched, self._norms, strict=True):
             positions, scores = lexical.best(
                 part.segment.postings, weights, norms,
                 average=self._average, k=k, mask=part.mask(allowed), floor=floor,
             )  # fmt: skip
             found.append((positions, np.round(scores, SCORE_DECIMALS)))
-            if len(scores) >= k:  # what scores less than these k is not wanted from the other parts
-                floor = max(floor, float(np.partition(scores, -k)[-k]))
+            floor = max(floor, _kth(scores, k))
         return self._best(found, k)
 
     def _best(self, found: Sequence[Scored], k: int) -> list[Hit]:
@@ -105,7 +114,7 @@ class IndexState:
         every = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
         worst = np.partition(every, -k)[-k] if len(every) > k else -np.inf
         hits = []
-        for part, (positions, scores) in zip(self.parts, found, strict=True):
+        for part, (positions, scores) in zip(self._searched, found, strict=True):
             good = scores >= worst
             ids = part.segment.ids.at(positions[good])
             hits += [Hit(chunk_id, score) for chunk_id, score in zip(ids, scores[good].tolist(), strict=True)]
@@ -172,7 +181,7 @@ class IndexFollower:
             _part(opened.get(row.name) or self._open(row, catalog, rebuild_missing), dead, row.name) for row in rows
         ]
         parts += [_part(segment, dead, None, above=covered) for segment in tail]
-        return IndexState(sequence=sequence, last_key=last_key, parts=tuple(parts))
+        return IndexState(sequence=sequence, last_key=last_key, parts=parts)
 
     def _open(self, row: SegmentRow, catalog: Catalog, rebuild_missing: bool) -> Segment:
         try:
@@ -190,11 +199,17 @@ def _part(segment: Segment, dead: Keys, name: str | None, *, above: int = 0) -> 
     return Part(segment, None if alive.all() else alive, name)
 
 
-def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None) -> Scored:
-    fetch = k + _TIE_SLACK
+def _nearest(part: Part, vector: Vectors, k: int, mask: Mask | None, floor: float) -> Scored:
+    """What may be among the k best of all parts: so many, or as many as score `floor`, which others have reached."""
+    fetch = (k + _TIE_SLACK) if floor < -1.0 else min(k, _FIRST_LOOK) + _TIE_SLACK
     while True:
         positions, scores = part.segment.dense.nearest(vector, fetch, mask)
         scores = np.round(scores, SCORE_DECIMALS)
-        if len(scores) < fetch or fetch >= len(part.segment) or scores.min() < np.partition(scores, -k)[-k]:
+        if len(scores) < fetch or fetch >= len(part.segment) or scores.min() < max(floor, _kth(scores, k)):
             return positions, scores
         fetch *= 4
+
+
+def _kth(scores: NDArray[np.float64], k: int) -> float:
+    """The k-th best; less than any score when there are fewer."""
+    return float(np.partition(scores, -k)[-k]) if len(scores) >= k else -np.inf

@@ -107,7 +107,7 @@ def test_narrow_filters_are_searched_exactly_and_wide_ones_are_not(monkeypatch: 
         return nearest(short, vector, breadth)
 
     monkeypatch.setattr(dense.Short, "nearest", watched)
-    for passing, breadths in ((6000, [160]), (3000, [320]), (600, []), (20, [])):
+    for passing, breadths in ((6000, [128]), (3000, [256]), (500, []), (20, [])):
         mask = np.zeros(6000, dtype=np.bool_)
         mask[:passing] = True
         searched.clear()
