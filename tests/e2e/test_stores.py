@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -160,6 +161,19 @@ def test_a_copy_leaves_a_target_with_data_of_its_own(ferry: Footnote, make_footn
     done = ferry("store", "copy", "--from", "faiss", "--to", "faiss", "--to-path", data, "--all", "--json", code=1)
     assert "holds documents that the source has not" in json.loads(done.stdout)["failed"][0]["error"]
     assert other.json("status")["collections"][0]["documents"] == 1
+
+
+def test_check_finds_what_is_broken(ferry: Footnote, make_footnote: Callable[[], Footnote]) -> None:
+    """One damaged collection is named, with the reason; it hides no other; exit code 1."""
+    other = make_footnote()
+    shutil.copytree(ferry.folder / "data" / "default", other.folder / "data" / "good")
+    (other.folder / "data" / "bad").mkdir()
+    (other.folder / "data" / "bad" / "catalog.db").write_bytes(b"no database" * 100)
+    bad, good = other.json("store", "check", code=1)["collections"]
+    assert (good["error"], good["documents"]) == ("", 9)
+    assert "bad" in bad["error"]
+    assert "bad: error: " in other("store", "check", code=1).stdout
+    assert "9 documents" in ferry("store", "check").stdout
 
 
 @pytest.fixture(scope="module")
