@@ -17,7 +17,7 @@ class RetrievalSettings(BaseModel):
     path: Path = Field(Path("footnote-data"), description="Folder of the embedded store (faiss).")
     faiss_index: Literal["hnsw", "flat", "compact"] = Field(
         "hnsw",
-        description="How segments of 10,000 chunks and more are searched: by graph, exactly, or by codes of a seventh of "
+        description="How segments of 10,000 chunks and more are searched: by graph, exactly, or by codes of a fifth of "
         "the graph's size. Holds for segments that are written from then on.",
     )
     postgres_url: SecretStr = Field(
