@@ -82,6 +82,9 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
         if not doc_id or doc_id in seen:
             raise InvalidRequest(f"document id {doc_id!r} is empty or twice in one call")
         seen.add(doc_id)
+        for what in ("doc_id", "source_uri", "title", "media_type"):
+            if not _is_unicode(value := getattr(replacement.document, what)):
+                raise InvalidRequest(f"document {doc_id!r:.100}: its {what} {value!r:.100} is no valid Unicode text")
         for name, value in replacement.document.metadata.items():
             _check_metadata(doc_id, name, value)
         _check_chunks(replacement)

@@ -142,6 +142,11 @@ def test_a_refused_batch_changes_nothing(store: VectorStore) -> None:
         (lambda r: dataclasses.replace(r, vectors=r.vectors[:0]), EmbedderMismatch, "needs"),
         (lambda r: dataclasses.replace(r, vectors=r.vectors * 2), InvalidRequest, "L2-normalise"),
         (
+            lambda r: dataclasses.replace(r, document=dataclasses.replace(r.document, title="bad \udcff")),
+            InvalidRequest,
+            "title .* is no valid Unicode",
+        ),
+        (
             lambda r: dataclasses.replace(r, chunks=[dataclasses.replace(r.chunks[0], start=1)]),
             InvalidRequest,
             "its text is not at 1:",
