@@ -12,6 +12,7 @@ from footnote.commands.shared import (
     JsonOption,
     configuration,
     console,
+    counted,
     open_store,
     print_json,
 )
@@ -114,7 +115,7 @@ def drop(
         with store.snapshot(edition=edition) as snapshot:
             one, live = snapshot.info.edition, snapshot.info.live
         if not yes and edition != live:
-            what = f"edition {edition} of {collection!r} ({one.embedder.name}, {one.chunks:,} chunks)"
+            what = f"edition {edition} of {collection!r} ({one.embedder.name}, {counted(one.chunks, 'chunk')})"
             typer.confirm(f"Drop {what}?", abort=True, err=True)
         store.drop_edition(edition)
     if json:
@@ -182,8 +183,8 @@ def tell(
     terminal = console(stderr=True)
     if comparison:
         terminal.print(
-            f"suite of {comparison.queries:,} questions: nDCG@10 {comparison.former:.1f} in edition {report.former}, "
-            f"{comparison.new:.1f} in edition {report.edition} ({comparison.difference:+.1f}; "
+            f"suite of {counted(comparison.queries, 'question')}: "
+            f"nDCG@10 {comparison.former:.1f} in edition {report.former}, {comparison.new:.1f} in edition {report.edition} ({comparison.difference:+.1f}; "
             f"{comparison.better} better, {comparison.worse} worse; p = {comparison.p_value:.3f})",
             markup=False,
         )
@@ -197,7 +198,7 @@ def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
     found = [one for one in info.editions if one.number == report.edition]
     what = f"{found[0].embedder.name}, {_sizes(found[0])}" if found else "dropped since"
     edition, of_collection = f"edition {report.edition} ({what})", f"-c {info.name}"
-    work = f"{report.documents:,} documents, {report.chunks:,} chunks in {report.seconds:.1f} s"
+    work = f"{counted(report.documents, 'document')}, {counted(report.chunks, 'chunk')} in {report.seconds:.1f} s"
     match report.outcome:
         case "current":
             return [f"{info.name!r}: {edition} is live already; nothing to do"]

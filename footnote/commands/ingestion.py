@@ -13,6 +13,7 @@ from footnote.commands.shared import (
     JsonOption,
     configuration,
     console,
+    counted,
     open_store,
     print_json,
 )
@@ -128,10 +129,6 @@ def _summarise(report: "Report", collection: str) -> None:
         more = len(report.failures) - _SHOWN_FAILURES
         terminal.print(f"... and {more} more: footnote status --failed -c {collection}", style="yellow", markup=False)
     typer.echo(
-        f"{_count(report.files, 'file')}: {report.ingested:,} ingested, {report.unchanged:,} unchanged, "
-        f"{len(report.failures):,} not ingested; {_count(report.chunks, 'chunk')} in {report.seconds:.1f} s"
+        f"{counted(report.files, 'file')}: {report.ingested:,} ingested, {report.unchanged:,} unchanged, "
+        f"{len(report.failures):,} not ingested; {counted(report.chunks, 'chunk')} in {report.seconds:.1f} s"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -79,6 +79,11 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 file', '2,000 files'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A terminal, or plain text where there is none: lines are wrapped for eyes, not for programs."""
     from rich.console import Console

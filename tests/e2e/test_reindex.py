@@ -163,7 +163,7 @@ def test_rollback_brings_what_came_in_since(own: Footnote) -> None:
     (own.folder / "new.txt").write_text("The last ferry to Skarholm leaves at 22:40 from quay 9.")
     own("ingest", "new.txt")
     out = own("editions", "rollback").stdout
-    assert "edition 1 (all-MiniLM-L6-v2, 200 tokens + 32 of context) is live: 1 documents" in out
+    assert "edition 1 (all-MiniLM-L6-v2, 200 tokens + 32 of context) is live: 1 document, 1 chunk" in out
     assert "the way back: footnote editions switch 2" in out
     assert "22:40" in own("ask", "When does the last ferry to Skarholm leave?").stdout
     assert "no edition older than the live one, 1" in own("editions", "rollback", code=1).stderr
