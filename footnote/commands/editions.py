@@ -184,7 +184,8 @@ def tell(
     if comparison:
         terminal.print(
             f"suite of {counted(comparison.queries, 'question')}: "
-            f"nDCG@10 {comparison.former:.1f} in edition {report.former}, {comparison.new:.1f} in edition {report.edition} ({comparison.difference:+.1f}; "
+            f"nDCG@10 {comparison.former:.1f} in edition {report.former}, "
+            f"{comparison.new:.1f} in edition {report.edition} ({comparison.difference:+.1f}; "
             f"{comparison.better} better, {comparison.worse} worse; p = {comparison.p_value:.3f})",
             markup=False,
         )
