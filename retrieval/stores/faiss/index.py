@@ -71,7 +71,7 @@ class IndexState:
         """By ascending keys."""
         self._chunks = sum(len(part.live_lengths) for part in parts)
         total = sum(int(part.live_lengths.sum()) for part in parts)
-        self._average = max(1.0, total / max(1, self._chunks))
+        self._average = total / self._chunks if total else 1.0
         # The largest first: what it finds tells what is worth looking for in the others.
         self._searched = sorted(parts, key=lambda part: -len(part.segment))
         self._norms = [

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,6 +39,11 @@ MERGE_FACTOR = 4
 """So many segments of about the same size become one; a search looks into log(n) segments."""
 MAX_DEAD = 0.25
 """A segment with a greater share of dead chunks is written anew."""
+
+WHOLE_SHARE = 0.1
+WHOLE_CHUNKS = 250_000
+"""Who has written this share of an edition of at most so many chunks makes one segment of it when done: to search five
+takes three times as long. For a share it costs up to ten times its own indexing, a tenth of its embedding."""
 
 _LOCK = "upkeep.lock"
 _PURGE_CHUNKS = 2000
@@ -69,13 +75,16 @@ class IndexWriter:
         """Whether many chunks wait for their segment."""
         return catalog.waiting(edition, _covered(catalog, edition), limit=FLUSH_CHUNKS) >= FLUSH_CHUNKS
 
-    def complete(self, *, at_least: int = 1) -> None:
-        """Bring chunks into segments where `at_least` so many wait, and segments into shape, in all editions."""
+    def complete(self, *, at_least: int = 1, written: Mapping[int, int] = MappingProxyType({})) -> None:
+        """Bring chunks into segments where `at_least` so many wait, and segments into shape, in all editions.
+
+        `written`: how many chunks of each edition a writer that is done has written.
+        """
         with self._turn() as catalog:
             if catalog is None:
                 return
             for edition in catalog.editions():
-                while step := self._due(catalog, edition, at_least):
+                while step := self._due(catalog, edition, at_least, written.get(edition, 0)):
                     merged = segments.merge([part.segment for part in step.parts], [_alive(p) for p in step.parts])
                     if not self._put(catalog, edition, step, merged):
                         break
@@ -129,13 +138,15 @@ class IndexWriter:
             catalog.close()
             os.close(handle)
 
-    def _due(self, catalog: Catalog, edition: int, at_least: int) -> _Step | None:
+    def _due(self, catalog: Catalog, edition: int, at_least: int, written: int) -> _Step | None:
         """What to do next: the tail first, then a mostly dead segment or several of one size."""
         while True:
             with catalog.reading():
                 rows, covered = catalog.segments(edition), _covered(catalog, edition)
                 flush = catalog.waiting(edition, covered, limit=at_least) >= at_least
-                chosen = [] if flush else _choose(rows, {row.name: row.chunks - catalog.dead(row) for row in rows})
+                chosen = (
+                    [] if flush else _choose(rows, {row.name: row.chunks - catalog.dead(row) for row in rows}, written)
+                )
                 if not flush and not chosen:
                     return None
                 state = self._index(edition).state(catalog, rebuild_missing=True)
@@ -181,8 +192,11 @@ def _covered(catalog: Catalog, edition: int) -> int:
     return max((row.last_key for row in catalog.segments(edition)), default=0)
 
 
-def _choose(rows: Sequence[SegmentRow], live: Mapping[str, int]) -> list[SegmentRow]:
-    """A mostly dead segment, or several neighbours of about one size; none when all is well."""
+def _choose(rows: Sequence[SegmentRow], live: Mapping[str, int], written: int) -> list[SegmentRow]:
+    """A mostly dead segment, several neighbours of about one size, or after a large load all; none when all is well."""
+    total = sum(live.values())
+    if len(rows) > 1 and 2 * FLUSH_CHUNKS <= total <= WHOLE_CHUNKS and written >= WHOLE_SHARE * total:
+        return list(rows)
     for row in rows:
         if live[row.name] < (1.0 - MAX_DEAD) * row.chunks:
             return [row]

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +117,7 @@ class FaissStore:
         self._writable = writable
         self._writing = threading.Lock()
         self._closed = False
+        self._written: Counter[int] = Counter()
         self._idle: list[Catalog] = []
         self._followers: dict[int, tuple[IndexFollower, float]] = {}
         self._following = threading.Lock()
@@ -152,6 +154,7 @@ class FaissStore:
             check_replacements(replacements, catalog.edition(live).embedder)
             for replacement in replacements:
                 changes.put(live, replacement)
+        self._written[live] += sum(len(replacement.chunks) for replacement in replacements)
         self._look_after(live)
 
     def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
@@ -160,6 +163,7 @@ class FaissStore:
             check_not_live(edition, catalog.live())
             check_replacements(replacements, described.embedder)
             done = sum(changes.index(edition, replacement) for replacement in replacements)
+        self._written[edition] += sum(len(replacement.chunks) for replacement in replacements)
         self._look_after(edition)
         return done
 
@@ -201,7 +205,7 @@ class FaissStore:
         if self._writable:
             try:
                 self._check_still_there()
-                self._upkeep.complete()
+                self._upkeep.complete(written=self._written)
             except CollectionNotFound:
                 pass
             except (StoreUnavailable, WriterBusy) as exc:
