@@ -412,3 +412,15 @@ def test_a_disk_that_fills_up_in_a_commit_loses_nothing(collections: FaissCollec
     store.replace([replacement("b", ["pump"])])
     assert found(store)[1] == ["a", "b"]
     store.close()
+
+
+def test_a_large_load_ends_in_one_segment(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wrote a good part of the collection leaves it quick to search; a small addition does not rewrite it all."""
+    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 10)
+    fill(collections, *(f"d{n:02d}" for n in range(50)))
+    assert len(segments(collections)) == 1
+    fill(collections, "e")
+    assert len(segments(collections)) == 2
+    fill(collections, *(f"f{n:02d}" for n in range(20)))
+    assert len(segments(collections)) == 1
+    assert len(found(collections.open("c"))[1]) == 71
