@@ -39,7 +39,8 @@ def check(snapshot: Snapshot, written: dict[str, int]) -> dict[str, int]:
     """That every document stands in one version, whole, in catalog and both indexes; the newest number by writer."""
     documents = {info.doc_id: snapshot.document(info.doc_id).text for info in snapshot.documents(limit=1000)}
     numbers = {doc_id: int(text.split()[2]) for doc_id, text in documents.items()}
-    newest, expected = {}, {}
+    newest: dict[str, int] = {}
+    expected: dict[str, int] = {}
     for name, last in written.items():
         # The commit after the last acknowledged one may have been durable already.
         newest[name] = max((n for doc_id, n in numbers.items() if doc_id.startswith(name)), default=-1)
