@@ -128,3 +128,13 @@ def test_documents_page_by_id(filled: VectorStore) -> None:
         while page := snapshot.documents(after=seen[-1] if seen else "", limit=3):
             seen += [info.doc_id for info in page]
     assert seen == sorted(DOCUMENTS)
+
+
+@pytest.mark.parametrize("values", [(1, True), (True, 1)])
+def test_filters_that_are_equal_in_python_are_told_apart(filled: VectorStore, values: tuple[Any, Any]) -> None:
+    """A snapshot may remember what passed a filter, but that of 1 is not that of true."""
+    with filled.snapshot() as snapshot:
+        for value in values:
+            hits = snapshot.search_lexical({"text": 1.0}, k=100, filter=filters.parse({"year": value}))
+            found = sorted(hit.chunk_id.split(":")[0] for hit in hits)
+            assert found == ([] if value is True else ["d1", "d4", "d6"])

@@ -21,7 +21,8 @@ class FaissSnapshot:
         self._edition = catalog.edition(edition)
         self._number = edition
         self._index = index
-        self._passing: dict[Filter, Mask] = {}
+        self._passing: dict[str, Mask] = {}
+        """By the filter as it is written: filters of 1 and of true are equal to Python, and mean different things."""
 
     @property
     def info(self) -> CollectionInfo:
@@ -59,6 +60,7 @@ class FaissSnapshot:
     def _allowed(self, filter: Filter | None) -> Mask | None:
         if filter is None:
             return None
-        if filter not in self._passing:  # the dense and the lexical search of one query share it
-            self._passing[filter] = self._catalog.passing(filter)
-        return self._passing[filter]
+        spelling = repr(filter)
+        if spelling not in self._passing:  # the dense and the lexical search of one query share it
+            self._passing[spelling] = self._catalog.passing(filter)
+        return self._passing[spelling]
