@@ -26,9 +26,14 @@ NORM_TOLERANCE = 1e-3
 """How far the length of a vector may be from 1."""
 
 
+def is_name(name: str) -> bool:
+    """Whether a collection may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """The name, when it is fit for a collection."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InvalidRequest(
             f"collection name {name!r}: use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
         )

@@ -94,7 +94,7 @@ class Catalog:
         if version < SCHEMA_VERSION:
             raise StoreCorrupt(
                 f"{path} has schema version {version} of an older Footnote, this one reads {SCHEMA_VERSION}: "
-                f"drop collection {path.parent.name!r} and ingest again"
+                f"`footnote delete --everything -c {path.parent.name}`, then ingest again"
             )
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,13 +62,19 @@ class _Step:
 
 
 class IndexWriter:
-    """Upkeep of one collection's segments, from any thread."""
+    """Upkeep of one collection's segments, from any thread.
 
-    def __init__(self, catalog: Path, index: Callable[[int], IndexFollower], kind: IndexKind) -> None:
+    `check` raises CollectionNotFound when the collection that stands at this place is not the one that was opened.
+    """
+
+    def __init__(
+        self, catalog: Path, index: Callable[[int], IndexFollower], kind: IndexKind, check: Callable[[], None]
+    ) -> None:
         self._path = catalog
         self._kind = kind
         self._home = catalog.parent / "segments"
         self._index = index
+        self._check = check
 
     def is_due(self, catalog: Catalog, edition: int) -> bool:
         """Whether many chunks wait for their segment."""
@@ -101,7 +106,7 @@ class IndexWriter:
             known = catalog.segment_names()
             for path in self._home.iterdir():
                 if path.name not in known and _FOLDER.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+                    segments.remove(path)
         self.purge()
 
     def purge(self) -> None:
@@ -121,6 +126,7 @@ class IndexWriter:
         try:
             handle = os.open(self._path.parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as exc:
+            self._check()
             raise StoreUnavailable(f"{exc.filename} cannot be used: {exc.strerror}; check its permissions") from exc
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +139,7 @@ class IndexWriter:
             os.close(handle)
             raise
         try:
+            self._check()  # what was opened by its name may be a collection that was made since
             yield catalog
         finally:
             catalog.close()
@@ -176,6 +183,7 @@ class IndexWriter:
             try:
                 segments.save(segments.with_short_way(segment, self._kind), self._home / name)
             except (OSError, RuntimeError) as exc:  # FAISS raises the latter
+                self._check()
                 raise StoreUnavailable(
                     f"the index in {self._home} cannot be written: {exc}; documents are safe, free some disk"
                 ) from exc
@@ -184,7 +192,7 @@ class IndexWriter:
                 edition=edition, first=step.first, last=step.last, remove=step.rows, add=added, read_at=step.read_at
             )
         for row in step.rows if switched else [added] if added else []:
-            shutil.rmtree(self._home / row.name, ignore_errors=True)
+            segments.remove(self._home / row.name)
         return switched
 
 

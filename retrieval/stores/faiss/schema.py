@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,8 +55,7 @@ CREATE INDEX source_document ON source (doc_id);
 
 def create(path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking, language: str) -> None:
     """Make the catalog of a collection with one empty edition at `path`, which must not exist."""
-    connection = sqlite3.connect(path)
-    try:
+    with translated(path), closing(sqlite3.connect(path)) as connection:
         # Bytes. At SQLite's own 4,096, a vector of 384 dimensions leaves a quarter of its page empty, one of 768 too.
         connection.execute("PRAGMA page_size = 16384")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -72,8 +71,6 @@ def create(path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking,
         }
         connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         connection.commit()
-    finally:
-        connection.close()
 
 
 def insert_edition(connection: sqlite3.Connection, embedder: EmbedderInfo, chunking: Chunking) -> int:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -87,24 +88,25 @@ def with_short_way(segment: Segment, kind: IndexKind) -> Segment:
 
 
 def save(segment: Segment, folder: Path) -> None:
-    """Write to `folder`, which must not exist. When this returns, it is there whole and on the disk."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    """Write to `folder`, which must not exist. When this returns, it is whole and on the disk; else nothing is."""
+    partial = _aside(folder)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for field in fields(Postings):
-        np.save(partial / f"{field.name}.npy", getattr(segment.postings, field.name))
-    np.save(partial / _IDS, segment.ids.text)
-    np.save(partial / _ID_STARTS, segment.ids.starts)
-    np.save(partial / _DOCUMENTS, segment.documents)
-    dense.save(segment.dense, partial)
-    # Sizes, because a mapped file that was cut off ends a process that reads behind its end.
-    sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
-    header = {"format": FORMAT, "analysis": ANALYSIS_VERSION, "chunks": len(segment), "files": sizes}
-    (partial / _HEADER).write_text(json.dumps(header), encoding="utf-8")
-    for path in (*partial.iterdir(), partial):
-        _sync(path)
-    partial.rename(folder)
+    partial.mkdir()  # and no parents: a collection that was dropped meanwhile must not come back as an empty folder
+    try:
+        _write(segment, partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # when the disk is full, what was written is in the way
+        raise
     _sync(folder.parent)
+
+
+def remove(folder: Path) -> None:
+    """Its name goes first, then file after file: nobody who opens it meanwhile takes it for damaged."""
+    going = folder if folder.name.startswith(".") else _aside(folder)
+    with suppress(OSError):
+        folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def load(folder: Path) -> Segment:
@@ -122,6 +124,8 @@ def load(folder: Path) -> Segment:
         names = Ids(_mapped(folder / _IDS), _mapped(folder / _ID_STARTS))
         vectors = dense.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError, EOFError) as exc:
+        if not folder.exists():
+            raise FileNotFoundError(folder) from exc  # removed while we were at it
         raise SegmentInvalid(f"{folder}: {exc}") from exc
     whole = (
         len(lexical.keys) == len(lexical.lengths) == len(vectors) == len(names) == len(documents) == header["chunks"]
@@ -131,6 +135,26 @@ def load(folder: Path) -> Segment:
     if not whole:
         raise SegmentInvalid(f"{folder}: its files do not fit each other")
     return Segment(lexical, vectors, names, documents)
+
+
+def _aside(folder: Path) -> Path:
+    """Where a segment is while it is written or removed; what a crash leaves there is cleared away by `repair`."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _write(segment: Segment, folder: Path) -> None:
+    for field in fields(Postings):
+        np.save(folder / f"{field.name}.npy", getattr(segment.postings, field.name))
+    np.save(folder / _IDS, segment.ids.text)
+    np.save(folder / _ID_STARTS, segment.ids.starts)
+    np.save(folder / _DOCUMENTS, segment.documents)
+    dense.save(segment.dense, folder)
+    # Sizes, because a mapped file that was cut off ends a process that reads behind its end.
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    header = {"format": FORMAT, "analysis": ANALYSIS_VERSION, "chunks": len(segment), "files": sizes}
+    (folder / _HEADER).write_text(json.dumps(header), encoding="utf-8")
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
 
 
 def _mapped(path: Path) -> NDArray[Any]:

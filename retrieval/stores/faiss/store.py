@@ -34,6 +34,7 @@ from retrieval.stores.checks import (
     check_not_live,
     check_not_live_to_drop,
     check_replacements,
+    is_name,
 )
 from retrieval.stores.faiss import index_writer
 from retrieval.stores.faiss.catalog import Catalog
@@ -65,7 +66,7 @@ class FaissCollections:
         with _reachable(self.root):
             if not self.root.is_dir():
                 return []
-            return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+            return sorted(path.name for path in self.root.iterdir() if is_name(path.name) and path.is_dir())
 
     def create(
         self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
@@ -82,10 +83,11 @@ class FaissCollections:
             (partial / _SEGMENTS).mkdir()
             partial.rename(folder)
         except OSError as exc:
-            shutil.rmtree(partial, ignore_errors=True)
             if folder.exists():
                 raise CollectionExists(f"collection {name!r} exists already in {self.root}") from exc
             raise StoreUnavailable(f"cannot create {folder}: {exc.strerror}; check the disk and permissions") from exc
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # by then it has another name, if all went well
 
     def open(self, name: str, *, writable: bool = False) -> "FaissStore":
         folder = self.root / check_name(name)
@@ -121,11 +123,12 @@ class FaissStore:
         self._idle: list[Catalog] = []
         self._followers: dict[int, tuple[IndexFollower, float]] = {}
         self._following = threading.Lock()
+        self._inode = self._present_inode()
         self._catalog = Catalog(folder / _CATALOG, writable=writable)
         try:
-            self._inode = (folder / _CATALOG).stat().st_ino
+            self._check_still_there()
             self._terms = analyzer(self._catalog.language()).terms
-            self._upkeep = IndexWriter(folder / _CATALOG, self._follower, index)
+            self._upkeep = IndexWriter(folder / _CATALOG, self._follower, index, self._check_still_there)
             if writable:
                 self._upkeep.repair()
         except BaseException:
@@ -283,13 +286,16 @@ class FaissStore:
 
     def _check_still_there(self) -> None:
         """An open file outlives its name: without this look, a dropped collection would go on answering."""
+        if self._present_inode() != self._inode:
+            raise CollectionNotFound(f"collection {self.folder.name!r} was dropped since it was opened; open it again")
+
+    def _present_inode(self) -> int | None:
+        """Of the catalog that has the name now. Its number is not given to another one as long as we have it open."""
         with _reachable(self.folder):
             try:
-                now = (self.folder / _CATALOG).stat().st_ino
+                return (self.folder / _CATALOG).stat().st_ino
             except FileNotFoundError:
-                now = None
-        if now != self._inode:
-            raise CollectionNotFound(f"collection {self.folder.name!r} was dropped since it was opened; open it again")
+                return None
 
 
 @contextmanager

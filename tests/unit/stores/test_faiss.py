@@ -1,49 +1,18 @@
-"""What is the FAISS store's own: files, segments, other processes, damage. (What all stores share: tests/contract.)"""
+"""What is the FAISS store's own: files, other processes, damage. (What all stores share: tests/contract.)"""
 
-import fcntl
 import shutil
 import sqlite3
-import threading
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreTooNew, StoreUnavailable, WriterBusy
-from retrieval.ports import VectorStore
 from retrieval.records import Chunking
-from retrieval.stores.faiss import FaissCollections, catalog, index_writer, segment
+from retrieval.stores.faiss import FaissCollections, catalog, schema
 from retrieval.stores.faiss import store as store_module
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
-
-QUERY = FakeEmbedder().embed_queries(["pump"])[0]
-
-
-@pytest.fixture
-def collections(tmp_path: Path) -> FaissCollections:
-    made = FaissCollections(tmp_path / "data")
-    made.create("c", embedder=FakeEmbedder().info)
-    return made
-
-
-def fill(collections: FaissCollections, *doc_ids: str) -> None:
-    store = collections.open("c", writable=True)
-    store.replace([replacement(doc_id, [f"pump {doc_id}", "valve"]) for doc_id in doc_ids])
-    store.close()
-
-
-def found(store: VectorStore) -> tuple[list[str], list[str]]:
-    """Documents by dense and by lexical search."""
-    with store.snapshot() as snapshot:
-        dense = [hit.chunk_id for hit in snapshot.search_dense(QUERY, k=1000)]
-        lexical = [hit.chunk_id for hit in snapshot.search_lexical({"pump": 1.0}, k=1000)]
-    return sorted({i.split(":")[0] for i in dense}), sorted(i.split(":")[0] for i in lexical)
-
-
-def segments(collections: FaissCollections) -> list[Path]:
-    return sorted((collections.root / "c" / "segments").iterdir())
+from tests.unit.stores.embedded import fill, found, segments
 
 
 def test_all_is_there_after_opening_again(collections: FaissCollections) -> None:
@@ -96,74 +65,6 @@ def test_lost_or_damaged_segments_are_made_again(collections: FaissCollections, 
     assert found(collections.open("c")) == (["a", "b"], ["a", "b"])
 
 
-def test_files_that_no_commit_knows_are_removed(collections: FaissCollections) -> None:
-    """A crash while a segment was written leaves a folder that the next writer clears away."""
-    fill(collections, "a")
-    orphan = collections.root / "c" / "segments" / ".000000000001-000000000002-0a1b2c3d.partial"
-    orphan.mkdir()
-    (orphan / "keys.npy").write_bytes(b"x")
-    collections.open("c", writable=True).close()
-    assert not orphan.exists()
-    assert found(collections.open("c")) == (["a"], ["a"])
-
-
-def test_many_small_runs_leave_few_segments(collections: FaissCollections) -> None:
-    """Segments of one size become one, and the results stay the same."""
-    for n in range(25):
-        fill(collections, f"d{n:02d}")
-    assert len(segments(collections)) < index_writer.MERGE_FACTOR
-    assert found(collections.open("c"))[1] == [f"d{n:02d}" for n in range(25)]
-
-
-def test_dead_chunks_leave_the_segments(collections: FaissCollections) -> None:
-    """When a good part of a segment is dead, it is written anew without it, and the tombstones go."""
-    fill(collections, *(f"d{n}" for n in range(8)))
-    writer = collections.open("c", writable=True)
-    writer.delete([f"d{n}" for n in range(6)])
-    writer.close()
-    (segment,) = segments(collections)
-    assert len(np.load(segment / "keys.npy")) == 4
-    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
-        assert db.execute("SELECT count(*) FROM tombstone").fetchone() == (0,)
-    assert found(collections.open("c")) == (["d6", "d7"], ["d6", "d7"])
-
-
-def test_flushing_in_mid_run_keeps_every_chunk(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a tiny limit, a run of many commits flushes and merges many times under an open reader."""
-    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 3)
-    reader = collections.open("c")
-    writer = collections.open("c", writable=True)
-    for n in range(30):
-        writer.replace([replacement(f"d{n:02d}", ["pump"]), replacement("same", [f"pump version {n}"])])
-        if n % 3 == 0:
-            writer.delete([f"d{n:02d}"])
-        assert len(found(reader)[1]) == n + 1 - n // 3
-    writer.close()
-    expected = [f"d{n:02d}" for n in range(30) if n % 3] + ["same"]
-    assert found(reader) == found(collections.open("c")) == (expected, expected)
-
-
-def test_writers_in_threads_do_not_bring_chunks_back(
-    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Deletions while another thread merges hold."""
-    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 2)
-    store = collections.open("c", writable=True)
-
-    def work(name: str) -> None:
-        for n in range(15):
-            store.replace([replacement(f"{name}{n}", ["pump"])])
-            store.delete([f"{name}{n - 1}"])
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in "xyz"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found(store)[1] == ["x14", "y14", "z14"]
-    store.close()
-
-
 def test_a_missing_catalog_is_named(collections: FaissCollections) -> None:
     """Half of the folder is gone: the message says which file and what to do."""
     fill(collections, "a")
@@ -210,24 +111,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         FaissCollections(tmp_path / "data").create("c", embedder=FakeEmbedder().info)
 
 
-def test_a_full_disk_loses_no_document(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit stands though its segment could not be written: the error says so, and a later writer completes it."""
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 1)
-    monkeypatch.setattr("retrieval.stores.faiss.segment.save", full)
-    writer = collections.open("c", writable=True)
-    with pytest.raises(StoreUnavailable, match="No space left on device; documents are safe"):
-        writer.replace([replacement("a", ["pump"])])
-    writer.close()  # warns, and does not fail
-    assert found(collections.open("c")) == (["a"], ["a"])
-    monkeypatch.undo()
-    collections.open("c", writable=True).close()
-    assert len(segments(collections)) == 1
-
-
 def test_a_folder_without_permission_is_named(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system's refusal is an error of ours, whoever asks: not a traceback, not an empty list."""
 
@@ -266,11 +149,30 @@ def test_a_drop_waits_for_nobody(collections: FaissCollections) -> None:
     assert found(collections.open("c")) == (["b"], ["b"])
 
 
+def test_a_collection_made_anew_while_it_is_opened_is_not_mistaken(
+    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the handle would write to the files of the old one, and say that all is well."""
+
+    def overtaken(path: Path, *, writable: bool) -> catalog.Catalog:
+        opened = catalog.Catalog(path, writable=writable)
+        monkeypatch.undo()
+        collections.drop("c")
+        collections.create("c", embedder=FakeEmbedder().info)
+        return opened
+
+    monkeypatch.setattr(store_module, "Catalog", overtaken)
+    with pytest.raises(CollectionNotFound, match="'c' was dropped since it was opened"):
+        collections.open("c", writable=True)
+    fill(collections, "a")
+    assert found(collections.open("c"))[1] == ["a"]
+
+
 def test_a_damaged_collection_can_be_dropped(collections: FaissCollections) -> None:
     """The way out that the messages tell: drop it and ingest again."""
     with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
         db.execute("UPDATE meta SET value = 1 WHERE name = 'schema_version'")
-    with pytest.raises(StoreCorrupt, match=r"version 1 of an older Footnote.*drop collection 'c' and ingest again"):
+    with pytest.raises(StoreCorrupt, match=r"version 1 of an older Footnote.*footnote delete --everything -c c"):
         collections.open("c")
     collections.drop("c")
     assert collections.names() == []
@@ -290,115 +192,6 @@ def test_a_writer_that_gets_no_turn_is_told(collections: FaissCollections, monke
     store.close()
 
 
-@pytest.mark.parametrize("step", ["flush", "merge"])
-def test_what_dies_while_a_segment_is_written_stays_dead(
-    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Another writer replaces, deletes and adds between what is read for a segment and the switch to it."""
-    monkeypatch.setattr(index_writer, "MERGE_FACTOR", 2)
-    fill(collections, "a", "b", "c")
-    other = collections.open("c", writable=True)
-    reader = collections.open("c")
-    save, saved = segment.save, []
-
-    def interrupted(*arguments: Any) -> None:
-        save(*arguments)
-        saved.append(arguments)
-        if len(saved) == ["flush", "merge"].index(step) + 1:
-            other.replace([replacement("a", ["pump again"]), replacement("f", ["pump"])])
-            assert other.delete(["b", "e"]) == ["b", "e"]
-            assert found(reader)[1] == ["a", "c", "d", "f"]
-
-    monkeypatch.setattr(segment, "save", interrupted)
-    writer = collections.open("c", writable=True)
-    writer.replace([replacement("d", ["pump", "valve"]), replacement("e", ["pump"])])
-    writer.close()
-    assert len(saved) >= 2
-    for store in (other, reader, collections.open("c")):
-        assert found(store)[1] == ["a", "c", "d", "f"]
-        with store.snapshot() as snapshot:
-            assert [stored.chunk.text for stored in snapshot.chunks(["a:000000"])] == ["pump again"]
-        store.close()
-    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
-        assert db.execute("SELECT count(*) FROM chunk").fetchone() == (6,)
-    assert found(collections.open("c"))[0] == ["a", "c", "d", "f"]
-
-
-def test_only_one_looks_after_the_index(collections: FaissCollections) -> None:
-    """A second writer commits without waiting, leaves the folders alone, and the next one completes the index."""
-    lock = (collections.root / "c" / "upkeep.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    unknown = collections.root / "c" / "segments" / "000000000001-000000000002-0a1b2c3d"
-    unknown.mkdir()
-    fill(collections, "a")
-    assert segments(collections) == [unknown]
-    assert found(collections.open("c"))[1] == ["a"]
-    lock.close()
-    collections.open("c", writable=True).close()
-    assert len(segments(collections)) == 1
-    assert segments(collections) != [unknown]
-
-
-def test_foreign_files_are_left_alone(collections: FaissCollections) -> None:
-    """What somebody put beside the segments is not ours to remove."""
-    home = collections.root / "c" / "segments"
-    (home / "notes").mkdir()
-    (home / "notes" / "mine.txt").write_text("keep")
-    (home / "README").write_text("keep")
-    fill(collections, "a")
-    fill(collections, "b")
-    assert (home / "notes" / "mine.txt").read_text() == (home / "README").read_text() == "keep"
-
-
-def test_a_dropped_edition_leaves_nothing(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows go in small commits, folders and the index in memory with them; what a crash left over goes later."""
-    monkeypatch.setattr(index_writer, "_PURGE_CHUNKS", 3)
-    fill(collections, "a", "b", "c")
-    store = collections.open("c", writable=True)
-    with store.snapshot() as snapshot:
-        everything = snapshot.contents(["a", "b", "c"])
-    for edition in (2, 3):
-        assert store.add_edition(embedder=FakeEmbedder().info, chunking=Chunking()) == edition
-        assert store.index(everything, edition=edition) == 3
-    store._upkeep.complete()
-    with store.snapshot(edition=2) as snapshot:
-        assert len(snapshot.search_dense(QUERY, k=9)) == 6
-    assert len(segments(collections)) == 3
-    store.drop_edition(2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_writer.IndexWriter, "repair", lambda _: None)  # the process ends here
-        store.drop_edition(3)
-    with store.snapshot():
-        assert list(store._followers) == [1]
-    store.close()
-    collections.open("c", writable=True).close()
-    assert len(segments(collections)) == 1
-    with sqlite3.connect(collections.root / "c" / "catalog.db") as db:
-        for table in ("chunk", "vector", "indexed"):
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (3 if table == "indexed" else 6,)
-        assert db.execute("SELECT count(*) FROM dropped").fetchone() == (0,)
-    assert found(collections.open("c")) == (["a", "b", "c"], ["a", "b", "c"])
-
-
-def test_an_edition_that_nobody_searches_leaves_the_memory(
-    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a switch, only the live one's index is kept; asked again, the other answers again."""
-    monkeypatch.setattr(store_module, "_KEEP_SECONDS", 0.0)
-    fill(collections, "a")
-    store = collections.open("c", writable=True)
-    with store.snapshot() as snapshot:
-        everything = snapshot.contents(["a"])
-    store.add_edition(embedder=FakeEmbedder().info, chunking=Chunking())
-    store.index(everything, edition=2)
-    store.switch(2)
-    assert found(store) == (["a"], ["a"])
-    assert list(store._followers) == [2]
-    with store.snapshot(edition=1) as snapshot:
-        assert len(snapshot.search_dense(QUERY, k=9)) == 2
-    store.close()
-
-
 def test_a_disk_that_fills_up_in_a_commit_loses_nothing(collections: FaissCollections) -> None:
     """The commit that has no room is refused whole, with a clear error; the ones before it stand."""
     store = collections.open("c", writable=True)
@@ -414,13 +207,17 @@ def test_a_disk_that_fills_up_in_a_commit_loses_nothing(collections: FaissCollec
     store.close()
 
 
-def test_a_large_load_ends_in_one_segment(collections: FaissCollections, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who wrote a good part of the collection leaves it quick to search; a small addition does not rewrite it all."""
-    monkeypatch.setattr(index_writer, "FLUSH_CHUNKS", 10)
-    fill(collections, *(f"d{n:02d}" for n in range(50)))
-    assert len(segments(collections)) == 1
-    fill(collections, "e")
-    assert len(segments(collections)) == 2
-    fill(collections, *(f"f{n:02d}" for n in range(20)))
-    assert len(segments(collections)) == 1
-    assert len(found(collections.open("c"))[1]) == 71
+def test_a_collection_that_has_no_room_is_not_half_made(
+    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up while the tables are made: a clear error, and nothing is left."""
+    monkeypatch.setattr(schema, "_SCHEMA", f"PRAGMA max_page_count = 3; {schema._SCHEMA}")
+    with pytest.raises(StoreUnavailable, match="database or disk is full; check the disk"):
+        collections.create("d", embedder=FakeEmbedder().info)
+    assert [path.name for path in collections.root.iterdir()] == ["c"]
+
+
+def test_folders_that_no_collection_can_have_as_name_are_not_listed(collections: FaissCollections) -> None:
+    """A store may be the root of a disk, where the file system keeps a folder of its own."""
+    (collections.root / "lost+found").mkdir()
+    assert collections.names() == ["c"]
