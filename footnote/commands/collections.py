@@ -14,13 +14,14 @@ from footnote.commands.shared import (
     JsonOption,
     configuration,
     console,
+    counted,
     open_store,
     print_json,
 )
-from retrieval.errors import DocumentNotFound, InvalidRequest, StoreError
+from retrieval.errors import DocumentNotFound, InvalidRequest, StoreCorrupt, StoreError
 
 if TYPE_CHECKING:
-    from retrieval.ports import Snapshot
+    from retrieval.ports import Collections, Snapshot
     from retrieval.settings import RetrievalSettings
 
 
@@ -45,7 +46,7 @@ def status(
     settings = configuration(context).settings.retrieval
     with closing(build_collections(settings)) as collections:
         names = [collection] if collection else collections.names()
-    found, broken = _look_into(names, settings)
+        found, broken = _look_into(names, collections)
     if json:
         print_json({"collections": found, "broken": broken})
     elif failed:
@@ -84,10 +85,9 @@ def delete(
     if bool(documents) == everything:
         raise InvalidRequest("name the documents to delete, or say --everything; not both, not neither")
     if everything:
-        with open_store(settings, collection) as store, store.snapshot() as snapshot:
-            count = snapshot.info.documents
+        held = _held(settings, collection)
         if not yes:
-            typer.confirm(f"Delete collection {collection!r} with {count:,} documents?", abort=True, err=True)
+            typer.confirm(f"Delete collection {collection!r} with {held}?", abort=True, err=True)
         with closing(build_collections(settings)) as collections:
             collections.drop(collection)
         gone = [collection]
@@ -102,12 +102,21 @@ def delete(
         typer.echo(f"deleted {', '.join(gone)}")
 
 
-def _look_into(names: list[str], settings: "RetrievalSettings") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _held(settings: "RetrievalSettings", collection: str) -> str:
+    """What would go with a collection; one that cannot be read can go all the same, and often has to."""
+    try:
+        with open_store(settings, collection) as store, store.snapshot() as snapshot:
+            return counted(snapshot.info.documents, "document")
+    except StoreCorrupt:
+        return "all that it holds, which cannot be read"
+
+
+def _look_into(names: list[str], collections: "Collections") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What each collection holds; those that cannot be opened apart, with the reason: they hide no other."""
     found, broken = [], []
     for name in names:
         try:
-            with open_store(settings, name) as store, store.snapshot() as snapshot:
+            with closing(collections.open(name)) as store, store.snapshot() as snapshot:
                 found.append(_status(snapshot))
         except StoreError as exc:
             broken.append({"name": name, "error": str(exc)})

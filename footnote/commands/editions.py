@@ -15,12 +15,13 @@ from footnote.commands.shared import (
     counted,
     open_store,
     print_json,
+    sizes,
 )
 
 if TYPE_CHECKING:
     from evals.suite import Comparison
     from ingest.reindex import Report
-    from retrieval.records import CollectionInfo, Edition
+    from retrieval.records import CollectionInfo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +57,7 @@ def list_editions(
             "live" if one.number == info.live else "",
             one.embedder.name,
             str(one.embedder.dimension),
-            _sizes(one),
+            sizes(one.chunking),
             f"{one.documents:,} of {info.documents:,}",
             f"{one.chunks:,}",
             one.created_at,
@@ -197,7 +198,7 @@ def tell(
 
 def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
     found = [one for one in info.editions if one.number == report.edition]
-    what = f"{found[0].embedder.name}, {_sizes(found[0])}" if found else "dropped since"
+    what = f"{found[0].embedder.name}, {sizes(found[0].chunking)}" if found else "dropped since"
     edition, of_collection = f"edition {report.edition} ({what})", f"-c {info.name}"
     work = f"{counted(report.documents, 'document')}, {counted(report.chunks, 'chunk')} in {report.seconds:.1f} s"
     match report.outcome:
@@ -219,9 +220,3 @@ def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
         back = "rollback" if report.former < report.edition else f"switch {report.former}"
         lines.append(f"edition {report.former} is kept; the way back: footnote editions {back} {of_collection}")
     return lines
-
-
-def _sizes(edition: "Edition") -> str:
-    chunking = edition.chunking
-    overlap = f", {chunking.overlap_tokens} shared" if chunking.overlap_tokens else ""
-    return f"{chunking.chunk_tokens} tokens + {chunking.context_tokens} of context{overlap}"

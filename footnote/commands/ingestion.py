@@ -16,6 +16,7 @@ from footnote.commands.shared import (
     counted,
     open_store,
     print_json,
+    sizes,
 )
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
 
@@ -111,14 +112,17 @@ def _say_what_differs(store: "VectorStore", name: str, embedder: "EmbedderInfo",
     """A collection goes on as it was made; who has changed the settings since should know."""
     with store.snapshot() as snapshot:
         edition = snapshot.info.edition
-    if (edition.embedder, edition.chunking) != (embedder, chunking):
-        console(stderr=True).print(
-            f"collection {name!r} keeps the model {edition.embedder.name!r} and chunks of "
-            f"{edition.chunking.chunk_tokens} tokens that it was made with; `footnote reindex -c {name}` brings it to "
-            f"the configured {embedder.name!r} and {chunking.chunk_tokens}",
-            style="yellow",
-            markup=False,
-        )
+    if (edition.embedder, edition.chunking) == (embedder, chunking):
+        return
+    kept, wanted = edition.embedder.name, embedder.name
+    if kept == wanted and edition.embedder != embedder:
+        kept, wanted = (f"{model.name} {model.sha256[:12]}" for model in (edition.embedder, embedder))
+    console(stderr=True).print(
+        f"collection {name!r} keeps what it was made with ({kept}, {sizes(edition.chunking)}); "
+        f"`footnote reindex -c {name}` brings it to what is configured now ({wanted}, {sizes(chunking)})",
+        style="yellow",
+        markup=False,
+    )
 
 
 def _summarise(report: "Report", collection: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from footnote.config import Configuration
     from retrieval.filters import Filter
     from retrieval.ports import VectorStore
+    from retrieval.records import Chunking
     from retrieval.settings import RetrievalSettings
 
 CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Which collection.")]
@@ -82,6 +83,12 @@ def print_json(data: Any) -> None:
 def counted(number: int, noun: str) -> str:
     """'1 file', '2,000 files'."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def sizes(chunking: "Chunking") -> str:
+    """'200 tokens + 32 of context'."""
+    overlap = f", {chunking.overlap_tokens} shared" if chunking.overlap_tokens else ""
+    return f"{chunking.chunk_tokens} tokens + {chunking.context_tokens} of context{overlap}"
 
 
 def console(*, stderr: bool = False) -> "Console":

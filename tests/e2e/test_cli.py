@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -139,6 +140,21 @@ def test_delete_takes_a_path_an_id_or_everything(footnote: Footnote) -> None:
     footnote("delete", "--everything", code=1)  # asks, and gets no answer
     footnote("delete", "--everything", "--yes")
     assert footnote.json("status")["collections"] == []
+
+
+def test_a_collection_of_an_older_version_can_be_deleted(footnote: Footnote) -> None:
+    """The way out that the message tells works, and other collections are shown meanwhile."""
+    (footnote.folder / "a.txt").write_text("The pump starts at 40 bar.")
+    for name in ("old", "new"):
+        footnote("ingest", "a.txt", "-c", name)
+    with sqlite3.connect(footnote.folder / "data" / "old" / "catalog.db") as db:
+        db.execute("UPDATE meta SET value = 1 WHERE name = 'schema_version'")
+    status = footnote("status", code=1)
+    assert "new " in status.stdout
+    assert "`footnote delete --everything -c old`, then ingest again" in status.stderr
+    assert "all that it holds, which cannot be read" in footnote("delete", "--everything", "-c", "old", code=1).stderr
+    footnote("delete", "--everything", "-c", "old", stdin="y\n")
+    assert [one["name"] for one in footnote.json("status")["collections"]] == ["new"]
 
 
 def test_two_runs_write_into_one_collection_at_a_time(footnote: Footnote) -> None:

@@ -198,6 +198,17 @@ def test_a_suite_is_checked_before_anything_is_embedded(own: Footnote) -> None:
     assert [one["number"] for one in own.json("editions", "list")["editions"]] == [1]
 
 
+def test_an_ingest_says_that_other_settings_wait_for_a_reindex(own: Footnote) -> None:
+    """Whatever differs is named, and the command that brings it; then nothing is said any more."""
+    own.env["FOOTNOTE_INGEST__OVERLAP_TOKENS"] = "20"
+    said = own("ingest", EXAMPLES).stderr
+    assert "keeps what it was made with (all-MiniLM-L6-v2, 200 tokens + 32 of context)" in said
+    assert "`footnote reindex -c default`" in said
+    assert "(all-MiniLM-L6-v2, 200 tokens + 32 of context, 20 shared)" in said
+    own("reindex", "-c", "default")
+    assert own("ingest", EXAMPLES).stderr == ""
+
+
 def test_editions_are_shown_when_their_model_is_gone(own: Footnote) -> None:
     """Status and list need no model; queries say what is missing; the way back to a model that is there works."""
     make_part_model(own.folder / "footnote-models", "half", dimension=192)
