@@ -19,8 +19,8 @@ _EXAMPLES: dict[type[errors.FootnoteError], str] = {
     errors.UnknownField: "no document has the field 'yaer'; fields here: doc_id, media_type, source_uri, title, year",
     errors.CollectionNotFound: "no collection 'demo2'; GET /v1/collections lists those that there are",
     errors.DocumentNotFound: "no document '6f1c' in this collection",
-    errors.EmbedderMismatch: "collection 'demo' was embedded with 'all-MiniLM-L6-v2', but 'bge-small-en' is configured",
-    errors.StoreUnavailable: "",  # the text of a 5xx is fixed
+    errors.EmbedderMismatch: "",  # the text of a 5xx is fixed
+    errors.StoreUnavailable: "",
     errors.ModelInvalid: "",
     errors.ChatModelError: "",
     errors.ChatModelUnavailable: "",
