@@ -1,7 +1,7 @@
 """A checksum of what a collection holds, the same in every store: SHA-256 over bytes that leave nothing out.
 
-Records are written as JSON arrays, which keep 1, 1.0, true and "1" apart, and floats to the last bit (but for the sign
-of 0); vectors as they are, float32, little-endian.
+Records are written as JSON arrays, which keep 1, 1.0, true and "1" apart, and floats to the last bit; vectors as they
+are, float32, little-endian.
 """
 
 import dataclasses
@@ -51,15 +51,8 @@ def _document(document: Document) -> list[Any]:
 
 
 def _metadata(metadata: Mapping[str, Any]) -> list[Any]:
-    """By name: the order of the fields says nothing; nor does the sign of 0, which a database may drop."""
-    return [
-        [name, [_unsigned(item) for item in value] if isinstance(value, tuple) else _unsigned(value)]
-        for name, value in sorted(metadata.items())
-    ]
-
-
-def _unsigned(value: Any) -> Any:
-    return 0.0 if isinstance(value, float) and value == 0 else value
+    """By name: the order of the fields says nothing."""
+    return [[name, value] for name, value in sorted(metadata.items())]
 
 
 def _chunk(chunk: Chunk) -> list[Any]:

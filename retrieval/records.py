@@ -7,7 +7,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,11 @@ class Document:
     elements: tuple[Element, ...] = ()
     page_starts: tuple[int, ...] = ()
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    """As every store can keep it: a list becomes a tuple, and zero has no sign."""
+
+    def __post_init__(self) -> None:
+        metadata = {name: _plain(value) for name, value in self.metadata.items()}
+        object.__setattr__(self, "metadata", metadata)  # how a frozen record is completed
 
     @property
     def version(self) -> str:
@@ -89,6 +94,12 @@ class Document:
     def page_at(self, offset: int) -> int | None:
         """The page that holds the character at `offset`, from 1; None for a document without pages."""
         return bisect_right(self.page_starts, offset) or 1 if self.page_starts else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value + 0.0 if isinstance(value, float) else value
 
 
 @dataclass(frozen=True, slots=True)

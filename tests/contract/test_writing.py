@@ -46,6 +46,19 @@ def test_a_document_comes_back_whole(store: VectorStore) -> None:
         assert snapshot.document("doc").page_at(48) == 2
 
 
+def test_metadata_comes_back_alike_from_every_store(store: VectorStore) -> None:
+    """Lists as tuples, zero without a sign, whole numbers and others by their type."""
+    given: Any = {"a": -0.0, "b": [1.5, -0.0], "c": [], "d": 1.0, "e": 1, "f": (True, False)}
+    store.replace([replacement("doc", ["pump"], given)])
+    expected = "{'a': 0.0, 'b': (1.5, 0.0), 'c': (), 'd': 1.0, 'e': 1, 'f': (True, False)}"
+    with store.snapshot() as snapshot:
+        (listed,) = snapshot.documents()
+        (found,) = snapshot.chunks(["doc:000000"])
+        (content,) = snapshot.contents(["doc"])
+        for info in (snapshot.document("doc"), listed, found.document, content.document):
+            assert repr(dict(info.metadata)) == expected
+
+
 def test_replacing_leaves_nothing_of_the_old_version(store: VectorStore) -> None:
     """The old chunks are found by no search and no fetch."""
     store.replace([replacement("doc", ["old pump one", "old pump two", "old pump three"])])
