@@ -13,8 +13,8 @@ from retrieval.filters import Filter
 from retrieval.stores.pgvector import arrays
 from retrieval.stores.pgvector.arrays import Keys
 
-_REMEMBERED_DOCUMENTS = 1_000_000
-"""Of all remembered filters together: 24 MB."""
+_REMEMBERED_BYTES = 64 << 20
+"""Of all remembered answers together, and of the filters that they answer."""
 
 
 class Passing:
@@ -27,6 +27,11 @@ class Passing:
 
     def __len__(self) -> int:
         return len(self._documents)
+
+    @property
+    def size(self) -> int:
+        """In bytes, with the keys of the chunks, whether they were asked for yet or not."""
+        return self._documents.nbytes + 8 * self.chunks
 
     @functools.cached_property
     def chunk_keys(self) -> Keys:
@@ -44,13 +49,18 @@ class _Question:
     spelling: str
     """Filters are equal when their values are: 1 and True, which mean different things, are told apart by this."""
 
+    @property
+    def size(self) -> int:
+        """In bytes, about: a value of a filter takes several times what it takes to spell it."""
+        return 1_000 + 16 * len(self.spelling)
+
 
 class PassingCache:
-    """Answers used last, for the snapshots of one collection. Thread-safe."""
+    """Answers used last, for all collections of a process: a key of an edition is never given twice. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Question, Passing] = OrderedDict()
-        self._documents = 0
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, edition_key: int, sequence: int, filter: Filter, find: Callable[[], Passing]) -> Passing:
@@ -62,10 +72,10 @@ class PassingCache:
                 return self._known[question]
         found = find()
         with self._lock:
-            if question not in self._known and len(found) <= _REMEMBERED_DOCUMENTS:
+            if question not in self._known and question.size + found.size <= _REMEMBERED_BYTES:
                 self._known[question] = found
-                self._documents += len(found) + 1  # an empty answer is one to remember, too
-            while self._documents > _REMEMBERED_DOCUMENTS:
-                _, oldest = self._known.popitem(last=False)
-                self._documents -= len(oldest) + 1
+                self._bytes += question.size + found.size
+            while self._bytes > _REMEMBERED_BYTES:
+                oldest, answer = self._known.popitem(last=False)
+                self._bytes -= oldest.size + answer.size
         return found
