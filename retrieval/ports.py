@@ -196,7 +196,11 @@ class VectorStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Release files and connections. Nothing acknowledged depends on it."""
+        """Release files and connections. Nothing acknowledged depends on it.
+
+        After writing it first completes the indexes of what was written, which may take minutes for a large
+        collection; a process that ends without it leaves that to the next writer.
+        """
         ...
 
 
@@ -219,6 +223,10 @@ class Collections(Protocol):
 
     def drop(self, name: str) -> None:
         """Remove the collection and all it holds. Raises CollectionNotFound."""
+        ...
+
+    def place(self) -> str:
+        """Where they live and what serves them, versions included, in words for people. No secret."""
         ...
 
     def close(self) -> None:

@@ -99,6 +99,9 @@ class MemoryCollections:
         self.open(name)
         self._stores.pop(name).dropped = True
 
+    def place(self) -> str:
+        return "the memory of this process"
+
     def close(self) -> None:
         """Nothing to release."""
 

@@ -107,6 +107,9 @@ class FaissCollections:
             for gone in self.root.glob(".dropped-*"):  # what an earlier drop had no time for goes as well
                 shutil.rmtree(gone, ignore_errors=True)
 
+    def place(self) -> str:
+        return f"folder {self.root}"
+
     def close(self) -> None:
         """Nothing is shared."""
 

@@ -4,9 +4,9 @@ A pool of our own rather than psycopg_pool's: that one connects in background th
 stopped server with a timeout that does not say why, and goes on trying with warnings in the log. Here the caller's
 thread connects, and gets the reason at once.
 
-Every setting is made within the transaction that needs it, no statement relies on what an earlier transaction left in
-its session, and statements are prepared through the protocol: PgBouncer may stand in between in transaction mode, from
-version 1.22 on with `max_prepared_statements` above 0.
+What reads and what commits makes every setting within the transaction that needs it, relies on nothing that an earlier
+one left in its session, and prepares statements through the protocol: there PgBouncer may stand in between in
+transaction mode, from version 1.22 on with `max_prepared_statements` above 0. `upkeep` needs a session.
 """
 
 import math
@@ -126,6 +126,11 @@ class Database:
                 connection, rows = self._begun(begin, answer_timeout, first)
                 try:
                     yield connection, rows
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    # The address may lead to another server by now: connections to a former primary stay with it.
+                    connection.close()
+                    self._hang_up()
+                    raise
                 finally:
                     self._put_back(connection)
         finally:
@@ -217,15 +222,18 @@ def _parse(url: str, timeout: float) -> dict[str, Any]:
         # Without the cause: it quotes the URL.
         raise ConfigError(f"retrieval.postgres_url cannot be read; {advice}") from None
     ports = str(parts.get("port") or "5432").split(",")
-    if "@" in str(parts.get("host") or "") or not all(port.isdigit() for port in ports):
-        raise ConfigError(f"retrieval.postgres_url names no host and port that can be read; {advice}")
+    # A password with signs that are not encoded ends up in these, which messages name.
+    torn = any("@" in str(parts.get(part) or "") for part in ("host", "dbname"))
+    if torn or not all(port.isdigit() for port in ports):
+        raise ConfigError(f"retrieval.postgres_url names no host, port and database that can be read; {advice}")
     patience = {
         "application_name": "footnote",
         "connect_timeout": math.ceil(timeout),
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
         "tcp_user_timeout": math.ceil(timeout * 1000),
     }  # fmt: skip
-    return {**patience, **parts}
+    # Whatever PGCLIENTENCODING or the role say: the other encodings cannot say all that documents hold.
+    return {**patience, **parts, "client_encoding": "UTF8"}
 
 
 def _place(parts: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """The schema of the shared tables, step by step: migration number i makes version i of version i - 1.
 
-Never change one that was released: add the next. Each runs in the transaction that records it. `{schema}` is where the
-tables are; texts that are compared have the "C" collation, which is the order of code points.
+Never change one that was released: add the next. Each runs in the transaction that records it, and may not rewrite a
+table, which would look empty to queries that wait for it. `{schema}` is where the tables are; texts that are compared
+have the "C" collation, which is the order of code points.
 """
 
 MIGRATIONS: tuple[str, ...] = (

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.types import TypeInfo
 
-from retrieval.errors import ConfigError, StoreTooNew
+from retrieval.errors import ConfigError, StoreTooNew, StoreUnavailable
 from retrieval.stores.pgvector import lexical
 from retrieval.stores.pgvector.connection import Database, Row
 from retrieval.stores.pgvector.migrations import MIGRATIONS
@@ -84,18 +84,37 @@ class Schema:
         Reading never makes anything. Tables of an earlier version are brought up to date by whoever comes first and
         may. Raises ConfigError, StoreTooNew, StoreCorrupt, StoreUnavailable.
         """
-        with self._lock:
+        if self._ready:
+            return True
+        # Many threads that find the server away shall not wait for it one after the other.
+        if not self._lock.acquire(timeout=self._database.timeout):
+            raise StoreUnavailable(
+                f"{self._database.place}: another thread is still looking whether schema {self.name!r} is there; "
+                "try again, or raise retrieval.postgres_timeout"
+            )
+        try:
             if not self._ready:
                 with self._database.working() as connection:
                     found = self._look(connection)
                 if found.version < len(MIGRATIONS) and (create or found.version):
                     found = self._migrate()
-                self._ready = found.version == len(MIGRATIONS)
-                if self._ready:
+                if found.version == len(MIGRATIONS):
                     assert found.extension_schema  # noqa: S101 - `_check`
                     self._database.vector = TypeInfo("vector", found.type_oid or 0, found.array_oid or 0)
                     self.extension = found.extension_schema
+                    self._ready = True  # the last of all: other threads look at it without the lock
             return self._ready
+        finally:
+            self._lock.release()
+
+    def versions(self) -> str:
+        """Of the server, of pgvector and of the tables, in words."""
+        with self._database.working() as connection:
+            found = self._look(connection)
+        extension = f"pgvector {found.extension}" if found.extension else "no pgvector"
+        tables = f"version {found.version}" if found.version else "not made yet"
+        server = f"server {found.postgres // 10_000}.{found.postgres % 10_000}"
+        return f"{server}, {extension}, schema {self.name!r} {tables}"
 
     def statement(self, template: str, edition_key: int = 0) -> bytes:
         """`template` with the names of tables, an edition's own among them, and of the extension's schema."""

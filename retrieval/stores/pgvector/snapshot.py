@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from psycopg import Connection
 
-from retrieval.errors import DocumentNotFound
+from retrieval.errors import DocumentNotFound, StoreCorrupt
 from retrieval.filters import Filter
 from retrieval.ports import Replacement, Vectors
 from retrieval.records import (
@@ -83,6 +83,12 @@ class PgvectorSnapshot:
         allowed = None if filter is None else self._let_through(filter).chunk_keys
         keys, scores = self._lexical.search(self._connection, self.info.sequence, terms, k, allowed)
         found = self._run("SELECT chunk_key, chunk_id FROM {chunk} WHERE chunk_key = ANY(%s)", BigintArray(keys))
+        if len(found) < len(keys):
+            raise StoreCorrupt(
+                f"{self.database.place}: the lexical index of collection {self.info.name!r} names chunks that are not "
+                f"in table chunk_{self._view.edition_key}: make a new edition with `footnote reindex`, or restore the "
+                "database from a backup"
+            )
         chunk_ids = {key: unescape(chunk_id) for key, chunk_id in found}
         hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]

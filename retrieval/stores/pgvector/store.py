@@ -1,5 +1,6 @@
 """Collections as rows and tables of one schema; any number of processes read and write them."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,8 +46,8 @@ class PgvectorCollections:
 
     `url` is one that libpq reads; a `password_file` is read at each new connection, so that a secret may change.
     `connections`: most that serve reads and writes at a time; upkeep after writing has one more for itself. `timeout`:
-    seconds for a connection, for an answer, or for a turn to write. See `connection` about PgBouncer: it may stand
-    before readers and writers in transaction mode. Nothing is connected before it is needed. Raises ConfigError.
+    seconds for a connection, for an answer, or for a turn to write. See `connection` about PgBouncer. Nothing is
+    connected before it is needed. Raises ConfigError.
     """
 
     def __init__(self, url: str, *, password_file: Path | None, schema: str, connections: int, timeout: float) -> None:
@@ -55,8 +56,10 @@ class PgvectorCollections:
         )
         self.schema = Schema(self.database)
         self.upkeep = Upkeep(self.database, self.schema)
+        self.passing = PassingCache()
         self._pages = PageCache()
         self._lexical: OrderedDict[int, LexicalIndex] = OrderedDict()
+        self._remembering = threading.Lock()
 
     def names(self) -> list[str]:
         if not self.schema.ready():
@@ -99,16 +102,21 @@ class PgvectorCollections:
                 connection.execute(self.schema.statement(template), (key,))
         self.upkeep.sweep()
 
+    def place(self) -> str:
+        return f"{self.database.place} ({self.schema.versions()})"
+
     def close(self) -> None:
         self.upkeep.close()
         self.database.close()
 
     def lexical_index(self, edition_key: int) -> LexicalIndex:
         """What this process knows of an edition's lexical index, shared by all who have the collection open."""
-        index = self._lexical.get(edition_key) or LexicalIndex(self.database.schema, edition_key, self._pages)
-        self._lexical[edition_key] = index
-        while len(self._lexical) > _KNOWN_EDITIONS:
-            self._lexical.popitem(last=False)
+        with self._remembering:
+            index = self._lexical.pop(edition_key, None)
+            index = index or LexicalIndex(self.database.schema, edition_key, self._pages)
+            self._lexical[edition_key] = index  # the last one now
+            if len(self._lexical) > _KNOWN_EDITIONS:
+                self._lexical.popitem(last=False)
         return index
 
 
@@ -126,7 +134,6 @@ class PgvectorStore:
         self._terms = analyzer(language).terms
         self._writable = writable
         self._viewer = Viewer(self._database, self._schema, collection_key, name, language)
-        self._passing = PassingCache()
 
     @contextmanager
     def snapshot(self, *, edition: int | None = None) -> Iterator[PgvectorSnapshot]:
@@ -137,7 +144,7 @@ class PgvectorStore:
                 if view:
                     yield PgvectorSnapshot(
                         self._database, self._schema, connection, view,
-                        self._collections.lexical_index(view.edition_key), self._passing,
+                        self._collections.lexical_index(view.edition_key), self._collections.passing,
                     )  # fmt: skip
                     return
 

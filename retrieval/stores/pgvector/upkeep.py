@@ -2,8 +2,8 @@
 
 It merges lexical segments, builds the approximate index of an edition that has grown large, refreshes the planner's
 statistics, and removes the tables of dropped editions when their last reader has gone. The index is built once, from
-the whole table and without locking it; afterwards commits keep it up. PgBouncer in transaction mode would scatter the
-few settings that a build makes: let processes that write long-lived collections connect directly.
+the whole table and without locking it; afterwards commits keep it up. All of it belongs to one session, with its
+settings and a lock: PgBouncer in transaction mode would scatter them, so processes that write should connect directly.
 """
 
 import logging

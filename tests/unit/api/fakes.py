@@ -143,6 +143,9 @@ class FakeCollections:
     def drop(self, name: str) -> None:
         del self.stores[name]
 
+    def place(self) -> str:
+        return "folder /srv/secret"
+
     def close(self) -> None:
         self.closed = True
 

@@ -1,8 +1,12 @@
 """What a user of the pgvector store sees when something is wrong: which setting, what to do, and never a secret."""
 
 import os
+import re
+import socket
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -160,6 +164,7 @@ def test_a_server_that_is_not_there(settings: Callable[..., RetrievalSettings]) 
     "url",
     [
         "", "  ", "hunter2", "postgresql://writer:hunt/er2@localhost/postgres", "postgresql://writer:x@hunter2@localhost/db",
+        "postgresql://writer:12/hunt@er2@localhost/db", "postgresql://wri/ter:hunter2@localhost/db",
         "postgresql://localhost:hunter2/db", "postgresql://localhost/db?hunter2=1", "host=localhost password='hunter2",
     ],
 )  # fmt: skip
@@ -194,12 +199,12 @@ def test_a_role_that_may_not_create(server: Server, settings: Callable[..., Retr
 
 
 def test_a_server_that_takes_no_writes(server: Server, settings: Callable[..., RetrievalSettings]) -> None:
-    """A replica answers questions and says what it is."""
+    """A replica answers questions and says what it is; what leads to a primary again is found without a restart."""
     mine = settings()
     use(mine)
     server.run("ALTER ROLE writer SET default_transaction_read_only = on")
-    try:
-        with closing(build_collections(mine)) as collections, closing(collections.open("c", writable=True)) as store:
+    with closing(build_collections(mine)) as collections, closing(collections.open("c", writable=True)) as store:
+        try:
             with store.snapshot() as snapshot:
                 assert snapshot.info.chunks == 1
             for write in (
@@ -207,8 +212,9 @@ def test_a_server_that_takes_no_writes(server: Server, settings: Callable[..., R
                 lambda: collections.create("d", embedder=EMBEDDER),
             ):  # fmt: skip
                 fails(write, ConfigError, "takes no writes", "retrieval.postgres_url")
-    finally:
-        server.run("ALTER ROLE writer RESET default_transaction_read_only")
+        finally:
+            server.run("ALTER ROLE writer RESET default_transaction_read_only")
+        store.replace([replacement("b", ["pump"])])
 
 
 def test_a_full_disk(server: Server, settings: Callable[..., RetrievalSettings]) -> None:
@@ -278,6 +284,47 @@ def test_connections_that_the_server_has_closed(server: Server, settings: Callab
         for action in (collections.names, lambda: store.delete(["a"])):
             server.run("SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = 'writer'")
             action()
+
+
+def test_many_threads_find_a_server_that_says_nothing(settings: Callable[..., RetrievalSettings]) -> None:
+    """Nobody has reached it yet, and they do not wait for it one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://writer:hunter2@127.0.0.1:{silent.getsockname()[1]}/postgres"
+        with closing(build_collections(settings(url, postgres_timeout=1.0))) as collections:
+
+            def ask(_: int) -> None:
+                fails(collections.names, StoreUnavailable, "127.0.0.1", "retrieval.postgres")
+
+            begin = time.monotonic()
+            with ThreadPoolExecutor(8) as threads:
+                list(threads.map(ask, range(8)))
+            assert time.monotonic() - begin < 8.0  # libpq waits for 2 seconds at least
+
+
+def test_an_environment_with_an_encoding_of_its_own(
+    settings: Callable[..., RetrievalSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents hold more than Latin letters, whatever psql is told to print."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    mine = settings()
+    with closing(build_collections(mine)) as collections:
+        collections.create("c", embedder=EMBEDDER)
+        with closing(collections.open("c", writable=True)) as store:
+            store.replace([replacement("北京", ["pump 北京"])])
+            with store.snapshot() as snapshot:
+                assert snapshot.document("北京").text == "pump 北京"
+
+
+def test_it_says_which_versions_it_meets(settings: Callable[..., RetrievalSettings]) -> None:
+    """Before there is anything, and afterwards; without a password."""
+    mine = settings()
+    with closing(build_collections(mine)) as collections:
+        for tables, name in (("not made yet", "c"), ("version 1", "d")):
+            words = collections.place()
+            assert re.search(r"server \d+\.\d+, pgvector \d+\.\d+\.\d+, schema 'test_\w+' " + tables, words), words
+            assert "127.0.0.1" in words
+            assert "hunter" not in words
+            collections.create(name, embedder=EMBEDDER)
 
 
 def test_a_closed_store_says_so(settings: Callable[..., RetrievalSettings]) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -119,6 +120,31 @@ def test_a_migration_that_fails_changes_nothing(place: RetrievalSettings, monkey
     assert len(rows(place, "SELECT FROM footnote_migration")) == len(migrations.MIGRATIONS)
 
 
+def test_a_query_during_a_migration(place: RetrievalSettings) -> None:
+    """It waits and answers from what it saw, whatever becomes of the migration; the next one is told."""
+    with closing(build_collections(place)) as collections:
+        collections.create("c", embedder=EMBEDDER)
+        store = collections.open("c", writable=True)
+        store.replace([replacement("a", ["pump"])])
+
+        def ask() -> list[str]:
+            with store.snapshot() as snapshot:
+                return [hit.chunk_id for hit in snapshot.search_lexical({"pump": 1.0}, k=5)]
+
+        for end in ("ROLLBACK", "COMMIT"):
+            with connect(place) as migrating, ThreadPoolExecutor(1) as thread:
+                migrating.execute("BEGIN")
+                migrating.execute("ALTER TABLE collection ADD COLUMN note text")
+                migrating.execute("INSERT INTO footnote_migration VALUES (999)")
+                answer = thread.submit(ask)
+                with pytest.raises(TimeoutError):
+                    answer.result(0.3)
+                migrating.execute(end)
+                assert answer.result(5) == ["a:000000"]
+        with pytest.raises(StoreTooNew, match="999"):
+            ask()
+
+
 def test_a_later_version_is_refused(place: RetrievalSettings) -> None:
     """By whoever comes, and by those who had it open when another process upgraded it."""
     with closing(build_collections(place)) as collections:
@@ -205,3 +231,15 @@ def test_vectors_of_many_lengths(place: RetrievalSettings, dimension: int) -> No
             if dimension > 1:
                 assert [hit.chunk_id for hit in hits] == ["a:000001"]
             assert (snapshot.vectors(["a:000000", "a:000001"]) == given.vectors).all()
+
+
+def test_an_index_that_names_what_is_not_there(place: RetrievalSettings) -> None:
+    """A search says that the collection is damaged, and which way leads out."""
+    with closing(build_collections(place)) as collections:
+        collections.create("c", embedder=EMBEDDER)
+        with closing(collections.open("c", writable=True)) as store:
+            store.replace([replacement("a", ["pump one", "pump two"])])
+            with connect(place) as connection:
+                connection.execute("DELETE FROM chunk_1 WHERE ordinal = 1")
+            with store.snapshot() as snapshot, pytest.raises(StoreCorrupt, match=r"chunk_1.*footnote reindex"):
+                snapshot.search_lexical({"pump": 1.0}, k=5)

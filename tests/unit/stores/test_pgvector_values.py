@@ -19,7 +19,8 @@ from retrieval.filters import And, Compare, Filter, In, Not, Or
 from retrieval.ports import VectorStore
 from retrieval.records import MetadataValue, Scalar
 from retrieval.settings import RetrievalSettings
-from retrieval.stores.pgvector import arrays, passing
+from retrieval.stores.pgvector import PgvectorCollections, arrays, passing
+from retrieval.stores.pgvector import store as store_module
 from retrieval.stores.pgvector.passing import Passing, PassingCache
 from retrieval.stores.pgvector.rows import json_text
 from retrieval.stores.pgvector.snapshot import PgvectorSnapshot
@@ -176,9 +177,19 @@ def test_what_passes_is_remembered_until_the_next_commit(store: VectorStore, mon
     assert search(1) == ["k1:000000", "k3:000000"]
 
 
+def test_collections_used_last_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those that were opened last: the one that everybody searches was opened first."""
+    monkeypatch.setattr(store_module, "_KNOWN_EDITIONS", 2)
+    collections = PgvectorCollections("postgresql://h", password_file=None, schema="s", connections=2, timeout=1.0)
+    first = collections.lexical_index(1)
+    for other in (2, 3, 4):
+        collections.lexical_index(other)
+        assert collections.lexical_index(1) is first
+
+
 def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answers used last stay, and one that is larger than the limit is not kept at all."""
-    monkeypatch.setattr(passing, "_REMEMBERED_DOCUMENTS", 10)
+    monkeypatch.setattr(passing, "_REMEMBERED_BYTES", 4_500)  # two filters with small answers
     cache = PassingCache()
     asked: list[int] = []
 
@@ -189,7 +200,7 @@ def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
         assert len(cache.get(1, 1, Compare("n", "$eq", number), find)) == documents
 
-    for number, documents in ((1, 3), (2, 3), (1, 3), (3, 3), (1, 3), (2, 3), (4, 11), (2, 3)):
+    for number, documents in ((1, 3), (2, 0), (1, 3), (3, 3), (1, 3), (2, 0), (4, 200), (2, 0)):
         ask(number, documents)
     assert asked == [1, 2, 3, 2, 4]
 
