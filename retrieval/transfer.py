@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from retrieval.checksum import Checksum, document_digest
+from retrieval.closing import closing_unless_stopped
 from retrieval.errors import CollectionExists, CollectionNotFound, Conflict, EmbedderMismatch, StoreError
 from retrieval.ports import Collections, Snapshot, VectorStore
 from retrieval.records import CollectionInfo, DocumentInfo, SourceRecord
@@ -91,7 +92,7 @@ def copy(name: str, *, source: Collections, target: Collections, on_event: Calla
     """
     with closing(source.open(name)) as reading, reading.snapshot() as snapshot:
         _make_if_missing(target, snapshot.info)
-        with closing(target.open(name, writable=True)) as writing:
+        with closing_unless_stopped(target.open(name, writable=True)) as writing:
             report = _Copy(reading, snapshot, writing, on_event).run()
             on_event(Completing())
             begin = time.perf_counter()

@@ -2,8 +2,9 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,9 @@ class Store(StrEnum):
 
 
 _UNWRAPPED = 100_000
+_SILENCE = 2.0
+"""Seconds after which a command says what it waits for."""
+_COMPLETING = "all is stored and can be searched; completing the indexes (Ctrl-C leaves that to the next writer)"
 
 
 def configuration(context: typer.Context) -> "Configuration":
@@ -48,14 +52,27 @@ def configuration(context: typer.Context) -> "Configuration":
 
 @contextmanager
 def open_store(settings: "RetrievalSettings", name: str, *, writable: bool = False) -> "Iterator[VectorStore]":
-    """The collection `name`, closed at the end."""
+    """The collection `name`, closed at the end; what takes long then is said."""
     from retrieval.build import build_collections
+    from retrieval.closing import closing_unless_stopped
 
     with (
-        closing(build_collections(settings)) as collections,
-        closing(collections.open(name, writable=writable)) as store,
+        closing_unless_stopped(build_collections(settings)) as collections,
+        closing_unless_stopped(collections.open(name, writable=writable), waiting=_completing) as store,
     ):
         yield store
+
+
+@contextmanager
+def _completing() -> Iterator[None]:
+    """Say what is waited for, when it takes long."""
+    said = threading.Timer(_SILENCE, print, [_COMPLETING], {"file": sys.stderr, "flush": True})
+    said.daemon = True
+    said.start()
+    try:
+        yield
+    finally:
+        said.cancel()
 
 
 def with_store(settings: "RetrievalSettings", store: Store | None) -> "RetrievalSettings":

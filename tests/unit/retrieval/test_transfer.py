@@ -19,6 +19,7 @@ from retrieval.errors import CollectionNotFound, Conflict, EmbedderMismatch, Sto
 from retrieval.ports import Collections, Replacement, VectorStore
 from retrieval.records import Chunking, Document, Element
 from retrieval.settings import RetrievalSettings
+from retrieval.stores.memory import MemoryStore
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
@@ -325,6 +326,25 @@ def test_a_target_that_does_not_keep_what_it_is_given_is_found_out(
     monkeypatch.setattr(store, "record", lambda self, lines: None)
     with pytest.raises(StoreError, match=r"is not what was copied: .*d04"):
         transfer.copy("c", source=source, target=target)
+
+
+def test_who_stops_a_copy_does_not_wait_for_indexes(
+    source: Collections, target: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied stays; closing the target, which completes its indexes, is left to the next writer."""
+    fill(begin(source))
+    closed: list[bool] = []
+    monkeypatch.setattr(MemoryStore, "close", lambda self: closed.append(self._writable))
+
+    def stop(event: transfer.Event) -> None:
+        if isinstance(event, transfer.Advanced):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transfer.copy("c", source=source, target=target, on_event=stop)
+    assert True not in closed
+    transfer.copy("c", source=source, target=target)
+    assert closed.count(True) == 1
 
 
 values = st.one_of(
