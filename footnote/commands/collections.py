@@ -47,6 +47,7 @@ def status(
     with closing(build_collections(settings)) as collections:
         names = [collection] if collection else collections.names()
         found, broken = _look_into(names, collections)
+        where = "" if names else collections.place()
     if json:
         print_json({"collections": found, "broken": broken})
     elif failed:
@@ -54,7 +55,7 @@ def status(
             for line in entry["not_ingested"]:
                 typer.echo(f"{entry['name']}: {line['status']}: {line['error']} ({line['source_uri']})")
     elif found or not names:
-        _print_table(found, where=str(settings.path) if not names else "")
+        _print_table(found, where=where)
     for entry in broken:
         typer.echo(f"error: {entry['error']}", err=True)
     if broken:

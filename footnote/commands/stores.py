@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from footnote.commands.shared import JsonOption, Store, configuration, console, print_json, with_store
+from footnote.commands.shared import JsonOption, Store, configuration, console, counted, print_json, with_store
 from retrieval.errors import FootnoteError, InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def copy(
     """
     from footnote.progress import copy_progress
     from retrieval import transfer
+    from retrieval.closing import closing_unless_stopped
 
     settings = configuration(context).settings.retrieval
     here, there = _place(source, from_path, settings, "--from"), _place(target, to_path, settings, "--to")
@@ -72,7 +73,7 @@ def copy(
         raise InvalidRequest("name the collections to copy with -c, or say --all; not both, not neither")
     done: list[Report] = []
     failed: list[dict[str, str]] = []
-    with closing(_build(here)) as reading, closing(_build(there)) as writing:
+    with closing(_build(here)) as reading, closing_unless_stopped(_build(there)) as writing:
         for name in collections or reading.names():
             try:
                 with copy_progress(quiet=json) as on_event:
@@ -110,13 +111,12 @@ def check(
     begin = time.perf_counter()
     with closing(_build(settings)) as collections:
         names = collections.names()
-        reached = time.perf_counter() - begin
+        reached, place = time.perf_counter() - begin, collections.place()
         found = [_examine(collections, name) for name in names]
     if json:
-        print_json({"store": settings.store, "seconds": reached, "collections": found})
+        print_json({"store": settings.store, "place": place, "seconds": reached, "collections": found})
     else:
-        place = f"schema {settings.postgres_schema!r}" if settings.store == "pgvector" else str(settings.path)
-        typer.echo(f"{settings.store} ({place}): reached in {reached:.2f} s, {len(names)} collections")
+        typer.echo(f"{settings.store}: {place}: reached in {reached:.2f} s, {counted(len(names), 'collection')}")
         for entry in found:
             typer.echo(f"{entry['collection']}: {_described(entry)}")
     if any(entry["error"] for entry in found):
@@ -124,7 +124,7 @@ def check(
 
 
 def _examine(collections: "Collections", name: str) -> dict[str, Any]:
-    """Open a collection and look for its first chunk by its own vector."""
+    """Open a collection and look for its first chunk by its own vector and words."""
     begin = time.perf_counter()
     entry: dict[str, Any] = {"collection": name, "error": ""}
     try:
@@ -134,23 +134,30 @@ def _examine(collections: "Collections", name: str) -> dict[str, Any]:
                 "documents": info.documents, "chunks": info.chunks, "model": info.embedder.name,
                 "dimension": info.embedder.dimension, "edition": info.live, "editions": len(info.editions),
             }  # fmt: skip
-            if not _finds_itself(snapshot):
+            if missed := _missed(snapshot):
                 entry["error"] = (
-                    "a chunk is not found by its own vector: the index is damaged; copy the collection "
-                    "to another place (`footnote store copy`), which builds it anew"
+                    f"a chunk is not found by its own {missed}: the index is damaged; copy the collection to another "
+                    "place (`footnote store copy`), which builds it anew"
                 )
     except FootnoteError as exc:
         entry["error"] = str(exc)
     return {**entry, "seconds": time.perf_counter() - begin}
 
 
-def _finds_itself(snapshot: "Snapshot") -> bool:
+def _missed(snapshot: "Snapshot") -> str:
+    """By what the first chunk is not found; nothing when all is well."""
+    from retrieval.analysis import analyzer
+
     for document in snapshot.documents(limit=10):  # some may have no chunks
         for content in snapshot.contents([document.doc_id]):
             if content.chunks:
                 hits = snapshot.search_dense(content.vectors[0], k=1)
-                return bool(hits) and hits[0].score > 1 - _ROUNDING
-    return True
+                if not hits or hits[0].score <= 1 - _ROUNDING:
+                    return "vector"
+                terms = analyzer(snapshot.info.language).terms(content.chunks[0].indexed_text)
+                found = snapshot.search_lexical(dict.fromkeys(terms, 1.0), k=snapshot.info.chunks)
+                return "words" if terms and content.chunks[0].chunk_id not in {hit.chunk_id for hit in found} else ""
+    return ""
 
 
 def _described(entry: dict[str, Any]) -> str:

@@ -71,6 +71,13 @@ def test_the_commands_work_as_they_do_on_faiss(on_postgres: Footnote, ferry: Foo
     assert mine == theirs
     check = on_postgres.json("store", "check")
     assert (check["store"], check["collections"][0]["error"]) == ("pgvector", "")
+    assert re.search(r"server \d+\.\d+, pgvector \d+\.\d+\.\d+, schema 'test_\w+' version \d+", check["place"])
+
+
+def test_an_empty_place_is_named(footnote: Footnote, postgres_url: str) -> None:
+    """Not the folder of the other store."""
+    use(footnote, postgres_url, "footnote_nothing_here")
+    assert "schema 'footnote_nothing_here' not made yet" in footnote("status").stderr
 
 
 def test_ingesting_again_and_deleting(on_postgres: Footnote) -> None:
