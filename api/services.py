@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,7 @@ class Services:
         self._embedder = embedder
         self._connect = connect
         self._opened: dict[str, OpenCollection] = {}
+        self._opening: dict[str, Future[OpenCollection]] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -60,11 +62,7 @@ class Services:
             # Dropped since, perhaps made anew under the same name: then another one is to be opened.
             self._forget(found)
             found = None
-        if found is None:
-            with self._lock:
-                found = self._opened.get(name) or self._open(name)
-                self._opened[name] = found
-        return found
+        return found or self._open_once(name)
 
     def check_ready(self) -> None:
         """Raise what would keep a question from being answered: the embedder, or the place of the collections."""
@@ -78,6 +76,33 @@ class Services:
         for collection in opened.values():
             collection.store.close()
         self._collections.close()
+
+    def _open_once(self, name: str) -> OpenCollection:
+        """Of requests that arrive together one opens it, and the others get what it gets, be it an error.
+
+        So a store that does not answer makes nobody wait for more than one attempt, and no other collection at all.
+        """
+        with self._lock:
+            if name in self._opened:
+                return self._opened[name]
+            opening = self._opening.get(name)
+            if opening is None:
+                mine = self._opening[name] = Future()
+        if opening is not None:
+            return opening.result()
+        try:
+            opened = self._open(name)
+        except BaseException as exc:
+            mine.set_exception(exc)
+            raise
+        else:
+            with self._lock:
+                self._opened[name] = opened
+            mine.set_result(opened)
+            return opened
+        finally:
+            with self._lock:
+                del self._opening[name]
 
     def _open(self, name: str) -> OpenCollection:
         try:
