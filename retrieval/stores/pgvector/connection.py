@@ -9,6 +9,7 @@ one left in its session, and prepares statements through the protocol: there PgB
 transaction mode, from version 1.22 on with `max_prepared_statements` above 0. `upkeep` needs a session.
 """
 
+import logging
 import math
 import threading
 from collections import deque
@@ -26,6 +27,9 @@ from psycopg.types import TypeInfo
 from retrieval.errors import ConfigError, StoreUnavailable
 from retrieval.stores.pgvector import arrays
 from retrieval.stores.pgvector.errors import refused, translated
+
+# Besides raising what we translate, psycopg warns of lost connections: in the middle of what a command prints.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _ANSWER_SLACK = 2.0
 """Seconds that the server has to say by itself that its time is up, before we hang up."""

@@ -88,8 +88,8 @@ def _translation(exc: psycopg.Error, place: str, schema: str) -> FootnoteError: 
             return StoreUnavailable(f"{place} has no disk space left ({what}); make room, then try again")
         case errors.InsufficientPrivilege():
             return ConfigError(
-                f"{place}: {what}; grant the user of retrieval.postgres_url what it needs on schema {schema!r}, or "
-                "name another user"
+                f"{place}: {what}; grant the user of retrieval.postgres_url what it needs in this database and its "
+                f"schema {schema!r} (see docs/stores.md), or name another user"
             )
         case errors.ReadOnlySqlTransaction():
             return ConfigError(

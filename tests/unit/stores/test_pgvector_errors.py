@@ -274,8 +274,10 @@ def test_more_at_a_time_than_there_are_connections(settings: Callable[..., Retri
         assert collections.names() == ["c"]
 
 
-def test_connections_that_the_server_has_closed(server: Server, settings: Callable[..., RetrievalSettings]) -> None:
-    """Idle ones, as after a restart or a firewall's timeout: the next call does not notice."""
+def test_connections_that_the_server_has_closed(
+    server: Server, settings: Callable[..., RetrievalSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Idle ones, as after a restart or a firewall's timeout: the next call does not notice, and nothing is printed."""
     mine = settings()
     use(mine)
     with closing(build_collections(mine)) as collections, closing(collections.open("c", writable=True)) as store:
@@ -284,6 +286,7 @@ def test_connections_that_the_server_has_closed(server: Server, settings: Callab
         for action in (collections.names, lambda: store.delete(["a"])):
             server.run("SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = 'writer'")
             action()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("psycopg")] == []
 
 
 def test_many_threads_find_a_server_that_says_nothing(settings: Callable[..., RetrievalSettings]) -> None:
