@@ -40,6 +40,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_text(*texts: str) -> None:
+    """Raise InvalidRequest for lone surrogates: they are no Unicode text, so they name nothing and cannot be kept."""
+    for text in texts:
+        if not is_unicode(text):
+            raise InvalidRequest(f"{text!r:.100} holds lone surrogates; give valid Unicode text")
+
+
 def check_query_vector(vector: Vectors, embedder: EmbedderInfo) -> None:
     """A vector of the wrong length can only come from another model."""
     if vector.shape != (embedder.dimension,):
@@ -88,7 +95,7 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
             raise InvalidRequest(f"document id {doc_id!r} is empty or twice in one call")
         seen.add(doc_id)
         for what in ("doc_id", "source_uri", "title", "media_type"):
-            if not _is_unicode(value := getattr(replacement.document, what)):
+            if not is_unicode(value := getattr(replacement.document, what)):
                 raise InvalidRequest(f"document {doc_id!r:.100}: its {what} {value!r:.100} is no valid Unicode text")
         for name, value in replacement.document.metadata.items():
             _check_metadata(doc_id, name, value)
@@ -99,7 +106,7 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
 def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
     values = value if isinstance(value, tuple | list) else (value,)
     for item in values:
-        fits = (_is_unicode(item) if isinstance(item, str) else isinstance(item, bool)) or (
+        fits = (is_unicode(item) if isinstance(item, str) else isinstance(item, bool)) or (
             isinstance(item, int | float) and math.isfinite(item) and -(2**63) <= item < 2**63
         )
         if not fits:
@@ -107,11 +114,11 @@ def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
                 f"document {doc_id!r}: metadata field {name!r} holds {item!r:.100}; "
                 "use Unicode text, finite numbers within 64 bits, booleans, or lists of them"
             )
-    if not name or name.startswith("$") or not _is_unicode(name):
+    if not name or name.startswith("$") or not is_unicode(name):
         raise InvalidRequest(f"document {doc_id!r}: {name!r} cannot be the name of a metadata field")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """False for lone surrogates, which is how bytes that are no UTF-8 come in from a command line."""
     try:
         text.encode("utf-8")

@@ -4,7 +4,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -38,6 +38,7 @@ from retrieval.stores.checks import (
     check_not_live_to_drop,
     check_query_vector,
     check_replacements,
+    check_text,
 )
 
 
@@ -91,7 +92,7 @@ class MemoryCollections:
         self._stores[name] = _MemoryCollection(name, language, _Edition(embedder, chunking, _now()))
 
     def open(self, name: str, *, writable: bool = False) -> "MemoryStore":
-        if name not in self._stores:
+        if check_name(name) not in self._stores:
             raise CollectionNotFound(f"no collection {name!r}; there are: {', '.join(self.names()) or 'none'}")
         return MemoryStore(self._stores[name], writable=writable)
 
@@ -157,6 +158,7 @@ class MemoryStore:
         return len(current)
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        check_text(*doc_ids)
         with self._write() as state:
             gone = {doc_id for doc_id in doc_ids if doc_id in state.documents}
             kept = {uri: source for uri, source in state.sources.items() if source.doc_id not in set(doc_ids)}
@@ -167,6 +169,7 @@ class MemoryStore:
         return sorted(gone)
 
     def record(self, sources: Sequence[SourceRecord]) -> None:
+        check_text(*(value for source in sources for value in astuple(source) if isinstance(value, str)))
         with self._write() as state:
             lines = {**state.sources, **{source.source_uri: source for source in sources}}
             self._commit(replace(state, sources=lines))
@@ -266,6 +269,7 @@ class MemorySnapshot:
         return _top(scores, k)
 
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        check_text(*chunk_ids)
         found = {entry.chunk.chunk_id: entry.chunk for entry in self._passing(None)}
         return [
             StoredChunk(found[chunk_id], self._state.documents[found[chunk_id].doc_id].info)
@@ -274,11 +278,13 @@ class MemorySnapshot:
         ]
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        check_text(*chunk_ids)
         found = {entry.chunk.chunk_id: entry.vector for entry in self._passing(None)}
         rows = [found[chunk_id] for chunk_id in chunk_ids]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self._edition.embedder.dimension)
 
     def document(self, doc_id: str) -> Document:
+        check_text(doc_id)
         if doc_id not in self._state.documents:
             raise DocumentNotFound(f"no document {doc_id!r} in collection {self._collection.name!r}")
         return self._state.documents[doc_id]
@@ -286,6 +292,7 @@ class MemorySnapshot:
     def documents(
         self, *, filter: Filter | None = None, after: str = "", limit: int = 100, unindexed: bool = False
     ) -> list[DocumentInfo]:
+        check_text(after)
         every = self._state.documents
         infos = (every[doc_id].info for doc_id in sorted(every) if doc_id > after)
         return [
@@ -296,6 +303,7 @@ class MemorySnapshot:
         ][:limit]
 
     def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
+        check_text(*doc_ids)
         lines = {source.doc_id: source for source in self._state.sources.values()}
         found = []
         for doc_id in doc_ids:
@@ -307,6 +315,7 @@ class MemorySnapshot:
         return found
 
     def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+        check_text(*(uris or ()))
         wanted = None if uris is None else set(uris)
         return [
             source

@@ -25,6 +25,7 @@ from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
 QUERY = FakeEmbedder().embed_queries(["pump"])[0]
+NO_TEXT = "x\ud800"
 
 
 def test_a_document_comes_back_whole(store: VectorStore) -> None:
@@ -356,3 +357,29 @@ def test_collections_are_created_opened_and_dropped_by_name(collections: Collect
     assert collections.names() == []
     with pytest.raises(CollectionNotFound):
         collections.drop("one")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, snapshot: snapshot.document(NO_TEXT),
+        lambda store, snapshot: snapshot.documents(after=NO_TEXT),
+        lambda store, snapshot: snapshot.chunks(["a:000000", NO_TEXT]),
+        lambda store, snapshot: snapshot.vectors(["a:000000", NO_TEXT]),
+        lambda store, snapshot: snapshot.contents(["a", NO_TEXT]),
+        lambda store, snapshot: snapshot.sources(uris=[NO_TEXT]),
+        lambda store, snapshot: store.delete(["a", NO_TEXT]),
+        lambda store, snapshot: store.record([source_of("a", error=NO_TEXT)]),
+        lambda store, snapshot: store.record([source_of(NO_TEXT)]),
+    ],
+)
+def test_what_is_no_text_is_refused(store: VectorStore, ask: Any) -> None:
+    """Bytes of a file name, say, that are no UTF-8: every store says the same, and nothing is done."""
+    store.replace([replacement("a", ["pump"])])
+    with store.snapshot() as before:
+        lines = before.sources()
+        with pytest.raises(InvalidRequest, match=r"\\ud800.*valid Unicode"), store.snapshot() as snapshot:
+            ask(store, snapshot)
+    with store.snapshot() as after:
+        assert after.sources() == lines
+        assert after.info.documents == 1

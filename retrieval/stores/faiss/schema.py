@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retrieval.errors import StoreCorrupt, StoreUnavailable
 from retrieval.records import Chunking, EmbedderInfo
+from retrieval.stores.checks import check_text
 
 SCHEMA_VERSION = 2
 
@@ -92,6 +93,9 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, naming the file."""
     try:
         yield
+    except UnicodeEncodeError as exc:
+        check_text(str(exc.object))  # what SQLite cannot keep; any other is not from here
+        raise
     except sqlite3.OperationalError as exc:
         if "no such table" in str(exc) or "no such column" in str(exc):
             raise StoreCorrupt(f"{path} is not a catalog of Footnote: {exc}") from exc

@@ -4,15 +4,12 @@ NUL becomes \x01\x01 and \x01 becomes \x01\x02: reversible, equal texts stay equ
 order stays that of code points. Every string that is stored or compared goes through `escape`.
 """
 
-from retrieval.errors import InvalidRequest
+from retrieval.stores.checks import check_text
 
 
 def escape(text: str) -> str:
     """What is stored for `text`. Raises InvalidRequest for lone surrogates, which are no Unicode text."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as exc:
-        raise InvalidRequest(f"{text!r:.100} holds lone surrogates; give valid Unicode text") from exc
+    check_text(text)
     if "\x00" in text or "\x01" in text:
         return text.replace("\x01", "\x01\x02").replace("\x00", "\x01\x01")
     return text
