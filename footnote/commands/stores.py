@@ -99,7 +99,8 @@ def check(
 ) -> None:
     """Look whether the store can be used: reach it, open every collection, and find in each what must be found.
 
-    It says which server and versions it meets. Nothing is written. What is wrong is said with the setting to change; the exit code is 1 then.
+    It says which server and versions it meets. Nothing is written. What is wrong is said with the setting to change;
+    the exit code is 1 then.
 
     Examples:
 

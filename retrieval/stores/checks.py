@@ -132,6 +132,7 @@ def _check_chunks(replacement: Replacement) -> None:
     for i, chunk in enumerate(replacement.chunks):
         if chunk.ordinal != i or chunk.doc_id != document.doc_id or chunk.version != version:
             raise InvalidRequest(f"chunk {chunk.chunk_id!r} is not chunk {i} of {document.doc_id!r} {version!r}")
+        check_text(chunk.chunk_id, chunk.context, *chunk.headings)
         if document.text[chunk.start : chunk.end] != chunk.text:
             raise InvalidRequest(f"chunk {chunk.chunk_id!r}: its text is not at {chunk.start}:{chunk.end}")
 

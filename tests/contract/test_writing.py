@@ -161,6 +161,11 @@ def test_a_refused_batch_changes_nothing(store: VectorStore) -> None:
             "title .* is no valid Unicode",
         ),
         (
+            lambda r: dataclasses.replace(r, chunks=[dataclasses.replace(r.chunks[0], context=NO_TEXT)]),
+            InvalidRequest,
+            "valid Unicode",
+        ),
+        (
             lambda r: dataclasses.replace(r, chunks=[dataclasses.replace(r.chunks[0], start=1)]),
             InvalidRequest,
             "its text is not at 1:",
