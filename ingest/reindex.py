@@ -10,6 +10,7 @@ missing. An ingest that outruns it makes it wait until the ingest ends, never fa
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -136,7 +137,8 @@ def drop_former(store: VectorStore, former: int, *, keep: int) -> list[int]:
     old = [one.number for one in info.editions if one.number != info.live and one.number <= max(info.live, former)]
     old.sort(key=lambda number: (number != former, -number))
     for number in old[keep:]:
-        store.drop_edition(number)
+        with suppress(EditionNotFound):  # another run was faster
+            store.drop_edition(number)
     return sorted(old[keep:])
 
 

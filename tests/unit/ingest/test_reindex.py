@@ -346,3 +346,17 @@ def test_old_editions_are_dropped_but_for_some(store: VectorStore, keep: int, le
     assert sorted([*dropped, *left]) == [1, 2, 3, 4]
     with pytest.raises(EditionLive):
         store.drop_edition(3)
+
+
+def test_what_another_run_drops_first_is_no_error(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two reindexes that end at the same moment both clean up; the work of both was done."""
+    report = run(store)
+    drop = store.drop_edition
+
+    def overtaken(edition: int) -> None:
+        drop(edition)
+        drop(edition)
+
+    monkeypatch.setattr(store, "drop_edition", overtaken)
+    assert drop_former(store, report.former, keep=0) == [1]
+    assert numbers(store) == [2]
