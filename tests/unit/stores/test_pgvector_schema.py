@@ -79,8 +79,8 @@ def _create(place: RetrievalSettings, name: str, together: Any) -> None:
 def test_four_processes_make_it_at_the_same_time(place: RetrievalSettings) -> None:
     """Each gets its collection, and the migrations ran once."""
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(4)
-    workers = [context.Process(target=_create, args=(place, f"c{i}", together)) for i in range(4)]
+    together = context.Barrier(4, timeout=30)  # one that fails must not keep the others for ever
+    workers = [context.Process(target=_create, args=(place, f"c{i}", together), daemon=True) for i in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
