@@ -7,7 +7,6 @@ batches of eight the same text alone and among others had vectors with a cosine 
 to the last bit.
 """
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.cores import usable_cores
 from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, read_manifest, read_verified
 from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.errors import EmbedderError
@@ -96,11 +96,6 @@ class OnnxEmbedder:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
             return self._pool
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on (in a container with pinned cores, fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def create_session(model: bytes) -> Any:

@@ -22,6 +22,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.cores import usable_cores
 from retrieval.ports import Vectors
 from retrieval.stores.faiss.ids import ranges
 from retrieval.stores.postings import Mask
@@ -75,7 +76,7 @@ class Short:
             lists.nprobe = math.ceil(_LIST_SHARE * faiss.extract_index_ivf(self.index).nlist)
             lists.qb = 8  # bits of the query's coordinates
             settings = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]  # SWIG adds it
-        with _one_thread():
+        with _threads(1):
             _, found = self.index.search(vector.reshape(1, -1), min(breadth, self.index.ntotal), params=settings)
         distinct = found[0][found[0] >= 0]
         first = self.starts[distinct].astype(np.int64)
@@ -152,7 +153,8 @@ def with_short_way(dense: Dense, kind: IndexKind) -> Dense:
         return Dense(dense.flat)
     members, starts = _copies(dense.vectors)
     distinct = members[starts[:-1]]
-    index = (_graph if kind == "hnsw" else _lists)(dense.vectors, distinct)
+    with _threads(usable_cores()):
+        index = (_graph if kind == "hnsw" else _lists)(dense.vectors, distinct)
     return Dense(dense.flat, Short(kind, index, members, starts))
 
 
@@ -180,10 +182,13 @@ def load(folder: Path) -> Dense:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """For the calling thread only. Helpers cost more than they save in one query, tenfold when all cores are busy."""
+def _threads(count: int) -> Iterator[None]:
+    """How many FAISS may use, for the calling thread only.
+
+    One for a query: helpers cost more than they save there, tenfold when all cores are busy. All of them to build.
+    """
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(count)
     try:
         yield
     finally:
@@ -214,7 +219,7 @@ def _copies(vectors: Vectors) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 def _hashes(vectors: Vectors) -> NDArray[np.uint64]:
     """64 bits of each row. Rows that share one by chance are taken for copies, and still scored by what they are."""
-    factors = np.random.default_rng(20_261_121).integers(1, 2**64, vectors.shape[1], dtype=np.uint64)
+    factors = np.random.default_rng(7).integers(1, 2**64, vectors.shape[1], dtype=np.uint64)
     blocks = [
         vectors[i : i + _BLOCK].view(np.uint32).astype(np.uint64) * factors for i in range(0, len(vectors), _BLOCK)
     ]
