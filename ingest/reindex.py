@@ -114,8 +114,12 @@ def rollback_target(info: CollectionInfo) -> Edition:
     taken. Raises EditionNotFound when there is none, or when it lacks most of the documents and so was never live.
     """
     older = [one for one in info.editions if one.number < info.live]
-    others = ", ".join(str(one.number) for one in info.editions if one.number != info.live) or "none"
-    hint = f"other editions: {others}; `footnote editions switch NUMBER` goes to any of them"
+    others = ", ".join(str(one.number) for one in info.editions if one.number != info.live)
+    hint = (
+        f"other editions: {others}; `footnote editions switch NUMBER` goes to any of them"
+        if others
+        else "there is no other one; `footnote reindex` makes one"
+    )
     if not older:
         raise EditionNotFound(f"collection {info.name!r} has no edition older than the live one, {info.live}; {hint}")
     found = max(older, key=lambda one: (one.documents, one.number))

@@ -238,7 +238,7 @@ def test_editions_are_shown_when_their_model_is_gone(own: Footnote) -> None:
         (["editions", "switch", "7"], "no edition 7; there are: 1"),
         (["editions", "drop", "7", "--yes"], "no edition 7; there are: 1"),
         (["editions", "drop", "1", "--yes"], "edition 1 is live; switch to another one before you drop it"),
-        (["editions", "rollback"], "no edition older than the live one, 1; other editions: none"),
+        (["editions", "rollback"], "no edition older than the live one, 1; there is no other one"),
         (["editions", "list", "-c", "nope"], "no collection 'nope'"),
         (["reindex", "-c", "nope"], "no collection 'nope'"),
         (["reindex", "--model", "nope"], "unknown model 'nope'"),
