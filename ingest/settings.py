@@ -1,5 +1,7 @@
 """Settings of ingestion: which files are read, and how documents are cut into chunks."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.records import Chunking
@@ -24,6 +26,44 @@ class IngestSettings(BaseModel):
         32, ge=0, le=512, description="Most tokens of title and heading path that are embedded before a chunk's text."
     )
     overlap_tokens: int = Field(0, ge=0, le=4096, description="Tokens that a chunk repeats from the one before.")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="Who reads files and embeds: processes of this machine, or a Ray cluster (extra `ray`)."
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="Processes that read files; default: half of the cores. 0 reads within the command's own process, "
+        "without the limits below.",
+    )
+    worker_memory_bytes: int = Field(
+        2**30,
+        ge=128 * 2**20,
+        description="Memory that reading one file may take; one that needs more is recorded as failed.",
+    )
+    parse_seconds: float = Field(
+        60.0, gt=0, description="Seconds, of the clock and of the processor, that reading one file may take."
+    )
+    ocr: Literal["auto", "never"] = Field(
+        "auto", description="Recognise text on scanned pages and images when tesseract is installed, or never."
+    )
+    ocr_languages: str = Field("eng", description="Languages for tesseract, e.g. `eng+deu`.")
+    archive_max_bytes: int = Field(
+        8 * 2**30, ge=1, description="What the members of one archive may have together, unpacked."
+    )
+    archive_max_members: int = Field(100_000, ge=1, description="Members that one archive may have.")
+    http_allow_private: bool = Field(
+        False, description="Fetch from private and local addresses too, e.g. a wiki within the company."
+    )
+    http_max_bytes: int = Field(64 * 2**20, ge=1, description="Longer responses are recorded as failed.")
+    http_seconds: float = Field(60.0, gt=0, description="Time for one page, redirects included.")
+    http_delay: float = Field(
+        1.0, ge=0, description="Seconds between two requests to one host; robots.txt may ask for more."
+    )
+    http_user_agent: str = Field(
+        "footnote", description="How requests introduce themselves; robots.txt is asked for it."
+    )
+    s3_endpoint_url: str = Field("", description="For S3-compatible services; empty: AWS.")
 
     @property
     def chunking(self) -> Chunking:

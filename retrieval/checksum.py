@@ -43,7 +43,7 @@ def document_digest(content: Replacement) -> bytes:
 
 
 def _document(document: Document) -> list[Any]:
-    elements = [[one.kind, one.start, one.end, one.headings, one.level] for one in document.elements]
+    elements = [dataclasses.astuple(one) for one in document.elements]
     return [
         document.doc_id, document.version, document.source_uri, document.title, document.media_type, document.text,
         elements, document.page_starts, _metadata(document.metadata),

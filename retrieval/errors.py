@@ -29,7 +29,11 @@ FootnoteError
 │   ├── UnsupportedMedia
 │   ├── EncryptedFile
 │   ├── CorruptFile
-│   └── EmptyDocument
+│   ├── EmptyDocument
+│   ├── NeedsOcr            pages are images, and there is no text recognition
+│   ├── LimitExceeded       the file needs more memory, time or space than one may take
+│   ├── WorkerDied          the process that read the file ended without a word
+│   └── FetchError          the source cannot be read or fetched now; trying again may help
 └── ChatModelError          a chat model failed (generation)
     └── ChatModelUnavailable
 """
@@ -153,6 +157,22 @@ class CorruptFile(LoadError):
 
 class EmptyDocument(LoadError):
     """The file holds no text."""
+
+
+class NeedsOcr(LoadError):
+    """The file's pages are images, and no text recognition is installed or it found nothing."""
+
+
+class LimitExceeded(LoadError):
+    """The file takes more bytes, memory, processor time or wall time than a file may."""
+
+
+class WorkerDied(LoadError):
+    """The process that read the file ended without a word."""
+
+
+class FetchError(LoadError):
+    """The source cannot be read or fetched now; trying again may help."""
 
 
 class ChatModelError(FootnoteError):

@@ -1,6 +1,6 @@
 """The ports of retrieval: what a store, an embedder and a reranker promise, whoever implements them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,6 +81,9 @@ class Replacement:
     """Shape (len(chunks), dimension)."""
     source: SourceRecord | None = None
     """The ledger's line, written in the same transaction."""
+    replaces: tuple[str, ...] = ()
+    """Ids of other documents that go in the same commit, ledger lines included: what this one was before its source
+    moved, attachments that its message has no more. Those that are not there are passed over."""
 
 
 class Snapshot(Protocol):
@@ -132,8 +135,19 @@ class Snapshot(Protocol):
         """
         ...
 
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
-        """The ledger's lines by source_uri ascending: all, or those of `uris`, or those with `status`."""
+    def sources(
+        self,
+        *,
+        uris: Sequence[str] | None = None,
+        status: SourceStatus | None = None,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[SourceRecord]:
+        """The ledger's lines by source_uri ascending (order of code points): those that fit all that is given.
+
+        `prefix` is what the URI begins with; `after` and `limit` page as in `documents`.
+        """
         ...
 
 
@@ -169,10 +183,10 @@ class VectorStore(Protocol):
         """
         ...
 
-    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+    def delete(self, doc_ids: Sequence[str], *, leave: Sequence[SourceRecord] = ()) -> list[str]:
         """Remove documents, their chunks in all editions and their ledger lines in one commit.
 
-        Returns the ids that were there, sorted.
+        `leave` are ledger lines that stand afterwards, such as tombstones. Returns the ids that were there, sorted.
         """
         ...
 
@@ -204,6 +218,60 @@ class VectorStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a store that is not as it should be."""
+
+    kind: str
+    """One or two words with hyphens, e.g. 'missing-vector', 'wrong-count', 'damaged-segment'."""
+    subject: str
+    """What is concerned: a doc_id, chunk_id, file or table."""
+    detail: str
+    """What is there and what should be, in words for people."""
+    doc_id: str = ""
+    """The document to make again from its text; empty when the store mends it by itself."""
+    edition: int | None = None
+    """The edition concerned; None for all of them."""
+
+
+class Keeper(Protocol):
+    """What looks after the insides of one collection: index against catalog, counts against rows, remains of the dead.
+
+    For `footnote doctor` and `footnote delete`; no query needs it. Other processes may read and write meanwhile.
+    """
+
+    def check(self) -> Iterator[Finding]:
+        """Compare every part of the store with every other, through all editions; changes nothing.
+
+        Every chunk has a vector, of length 1; every index holds exactly the live chunks, and finds them; sequence
+        numbers do not run ahead or stay behind; counts are those of the rows; no row belongs to nothing.
+        """
+        ...
+
+    def repair(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Mend what follows from other rows: indexes, counts, rows that belong to nothing. Returns what was mended.
+
+        Findings with a `doc_id` are left: their document has to be embedded again, by `replace` or `index`.
+        """
+        ...
+
+    def purge(self) -> None:
+        """Remove for good what deleted documents have left: dead entries of indexes, free pages, journals.
+
+        May take as long as building the indexes. What lies outside the store's reach, such as backups or a database's
+        archived journals, is not its concern.
+        """
+        ...
+
+    def traces(self, needles: Sequence[bytes]) -> list[str]:
+        """Places, e.g. files or tables, in whose raw content one of `needles` is found; looks past every index."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
 class Collections(Protocol):
     """Where collections live: a folder, a database, a cluster. Names match `[a-z0-9][a-z0-9_-]{0,62}`."""
 
@@ -218,6 +286,10 @@ class Collections(Protocol):
         ...
 
     def open(self, name: str, *, writable: bool = False) -> VectorStore:
+        """Raises CollectionNotFound."""
+        ...
+
+    def keeper(self, name: str) -> Keeper:
         """Raises CollectionNotFound."""
         ...
 

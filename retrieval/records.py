@@ -20,6 +20,17 @@ ElementKind = Literal["title", "heading", "paragraph", "list", "table", "code"]
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Where on a page something stands: in points (1/72 inch) from the left and upper edge of the page as shown."""
+
+    page: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
 class Element:
     """A structural part of a document: `document.text[start:end]`, its kind, and the headings above it."""
 
@@ -29,6 +40,10 @@ class Element:
     headings: tuple[str, ...] = ()
     level: int | None = None
     """Depth of a heading, from 1; None for other kinds."""
+    boxes: tuple[Box, ...] = ()
+    """Where it stands, one for each page and column that it has a part on; empty where the format has no places."""
+    html: str = ""
+    """Of a table whose cells are known: the same as HTML, which keeps rows and columns apart. Never searched."""
 
 
 def text_version(text: str) -> str:
@@ -242,7 +257,8 @@ class CollectionInfo:
         return self.edition.chunks
 
 
-SourceStatus = Literal["ingested", "failed", "unsupported"]
+SourceStatus = Literal["ingested", "failed", "unsupported", "needs-ocr", "deleted"]
+"""deleted: a tombstone. Somebody has removed the document on purpose; a sync does not bring it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +271,31 @@ class SourceRecord:
     content_hash: str
     """SHA-256 of the source's bytes, hex; empty when it could not be read."""
     fingerprint: str
-    """Of the parser and of what was given with the source: when it differs, the source is processed again."""
+    """Of the parser and of what was given with the source: when it differs, the source is processed again. Begins with
+    the parser and its version, then a blank."""
     size: int
     media_type: str = ""
     chunks: int = 0
     error: str = ""
     recorded_at: str = ""
     """ISO 8601, UTC."""
+    reason: str = ""
+    """Of a source that was not ingested, one word: see `ingest.ledger.Reason`."""
+    validator: str = ""
+    """What tells without reading whether the source has changed: times and size of a file, an ETag; empty when
+    nothing does."""
+    parent: str = ""
+    """URI of the archive or message that the source came in; empty for one that stands by itself."""
+    version: str = ""
+    """Of the document that was made of it (`Document.version`)."""
+    pages: int = 0
+    """0 for formats without pages."""
+    attempts: int = 0
+    """How often it was tried since it last changed, the successful time included."""
+    seconds: tuple[tuple[str, float], ...] = ()
+    """What each stage took: (stage, seconds) in the order of the work."""
+
+    @property
+    def parser(self) -> str:
+        """Which parser read it, with its version, e.g. 'pdf/2.1'; empty when none was reached."""
+        return self.fingerprint.partition(" ")[0]

@@ -1,7 +1,7 @@
 """Bytes to Document: one module per family of formats, chosen by content, imported when first needed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -38,14 +38,19 @@ def load(
     source_uri: str,
     doc_id: str,
     metadata: Mapping[str, MetadataValue] | None = None,
+    hint: str = "",
+    attach: Callable[[str, bytes], None] | None = None,
 ) -> Document:
     """The document in `data`. `metadata` is added to what the file itself tells, and wins over it.
 
-    Raises a LoadError (UnsupportedMedia, EncryptedFile, CorruptFile, EmptyDocument) that names the file and the
-    reason, or MissingExtra when the format needs a package that is not installed.
+    `hint` is the media type that a server gave, for content and names that cannot tell. `attach` is called with the
+    name and the bytes of each file that came within this one. Raises a LoadError (UnsupportedMedia, EncryptedFile,
+    CorruptFile, EmptyDocument, NeedsOcr) that names the file and the reason, or MissingExtra when the format needs a
+    package that is not installed.
     """
-    loader = identify(data, name)
+    loader = identify(data, name, hint)
     origin = Origin(name, source_uri, doc_id, loader.media_type, loader.file_type, metadata or {})
+    origin = replace(origin, attach=attach) if attach else origin
     try:
         return _module(loader.name).load(data, origin)
     except (FootnoteError, MemoryError):
@@ -57,9 +62,9 @@ def load(
         ) from exc
 
 
-def identify(data: bytes, name: str) -> Loader:
+def identify(data: bytes, name: str, hint: str = "") -> Loader:
     """Which loader reads `data`, a file called `name`. Raises the LoadErrors that need no parsing."""
-    file_type = detect(data, name)
+    file_type = detect(data, name, hint)
     if file_type == "encrypted":
         raise EncryptedFile(f"{name!r} is protected by a password; save it without one")
     module, media_type = _FORMATS[file_type]

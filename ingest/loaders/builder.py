@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import PurePosixPath
@@ -10,13 +10,17 @@ from typing import cast
 
 from ingest.loaders.cleaning import one_line, prose, verbatim
 from retrieval.errors import EmptyDocument
-from retrieval.records import Document, Element, ElementKind, MetadataValue
+from retrieval.records import Box, Document, Element, ElementKind, MetadataValue
 
 MAX_TITLE = 200
 """Characters; a longer title is cut at a word."""
 
 MAX_HEADING = 300
 """Characters; a longer "heading" is a paragraph that was styled as one."""
+
+
+def _drop(name: str, data: bytes) -> None:
+    """For callers that want no attachments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Origin:
     file_type: str
     """As `ingest.loaders.detection.detect` names it."""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    attach: Callable[[str, bytes], None] = _drop
+    """What a loader hands files over to that came within this one, by name: they become documents of their own."""
 
 
 class DocumentBuilder:
@@ -62,32 +68,32 @@ class DocumentBuilder:
         self._close()
         self._new_pages += 1
 
-    def title(self, text: str) -> None:
+    def title(self, text: str, *, boxes: Sequence[Box] = ()) -> None:
         """The document's own title, as it stands in the text."""
         text = one_line(text)
         if text and not self._first_title:
             self._first_title = text
-        self._append("title", text)
+        self._append("title", text, boxes=boxes)
 
-    def heading(self, text: str, level: int) -> None:
+    def heading(self, text: str, level: int, *, boxes: Sequence[Box] = ()) -> None:
         """A heading; what follows belongs to it until one of the same or a smaller level."""
         text = one_line(text)
         if not text:
             return
         if len(text) > MAX_HEADING:
-            self.paragraph(text)
+            self.paragraph(text, boxes=boxes)
             return
         self._close()
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
-        self._append("heading", text, level=level)
+        self._append("heading", text, level=level, boxes=boxes)
         self._path.append((level, text))
         if level == 1 and not self._first_title:
             self._first_title = text
 
-    def paragraph(self, text: str) -> None:
+    def paragraph(self, text: str, *, boxes: Sequence[Box] = ()) -> None:
         """Running text. White space is made single; line breaks in it are kept."""
-        self._append("paragraph", prose(text))
+        self._append("paragraph", prose(text), boxes=boxes)
 
     def item(self, text: str, *, depth: int = 0, marker: str = "-") -> None:
         """An item of a list; items that follow each other make one list. `depth` 0 is the outermost."""
@@ -109,16 +115,19 @@ class DocumentBuilder:
         indent = "  " * (depth + 1)
         self._items.append(indent + text.replace("\n", "\n" + indent))
 
-    def table(self, rows: Iterable[Sequence[str]]) -> None:
-        """A table, header row first: one line per row, cells joined by ` | `. Empty rows and columns are dropped."""
+    def table(self, rows: Iterable[Sequence[str]], *, html: str = "", boxes: Sequence[Box] = ()) -> None:
+        """A table, header row first: one line per row, cells joined by ` | `. Empty rows and columns are dropped.
+
+        `html` is the same table as HTML, made by `ingest.loaders.tabular.html` where the loader has none.
+        """
         cells = [[one_line(cell) for cell in row] for row in rows]
         used = sorted({i for row in cells for i, cell in enumerate(row) if cell})
         lines = [" | ".join(row[i] if i < len(row) else "" for i in used) for row in cells if any(row)]
-        self._append("table", "\n".join(line.strip() for line in lines))
+        self._append("table", "\n".join(line.strip() for line in lines), html=html, boxes=boxes)
 
-    def records(self, lines: Iterable[str]) -> None:
+    def records(self, lines: Iterable[str], *, html: str = "", boxes: Sequence[Box] = ()) -> None:
         """Rows of a table that each say what their columns are; one line each."""
-        self._append("table", "\n".join(line for line in map(one_line, lines) if line))
+        self._append("table", "\n".join(line for line in map(one_line, lines) if line), html=html, boxes=boxes)
 
     def record(self, line: str) -> None:
         """One row that says what its columns are; rows that follow each other make one table."""
@@ -160,7 +169,9 @@ class DocumentBuilder:
             metadata={**flat_metadata(metadata or {}), **origin.metadata},
         )
 
-    def _append(self, kind: ElementKind, text: str, *, level: int | None = None) -> None:
+    def _append(
+        self, kind: ElementKind, text: str, *, level: int | None = None, boxes: Sequence[Box] = (), html: str = ""
+    ) -> None:
         self._close()
         if not text:
             return
@@ -174,7 +185,7 @@ class DocumentBuilder:
         self._parts.append(text)
         self._length += len(text)
         headings = tuple(heading for _, heading in self._path)
-        self._elements.append(Element(kind, start, self._length, headings, level))
+        self._elements.append(Element(kind, start, self._length, headings, level, tuple(boxes), html))
         if not self._first_line:
             self._first_line = _MARKER.sub("", text).partition("\n")[0]
 

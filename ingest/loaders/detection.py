@@ -71,6 +71,21 @@ _UNREADABLE = (
     (b"ID3", "a sound file"),
 )
 
+_HINTS = {
+    "text/html": "html",
+    "application/xhtml+xml": "html",
+    "text/markdown": "md",
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "application/json": "json",
+    "application/x-ndjson": "jsonl",
+    "application/xml": "xml",
+    "text/xml": "xml",
+    "text/x-rst": "rst",
+    "message/rfc822": "eml",
+}
+"""The extension that a media type stands for."""
+
 # The names of streams in an OLE compound file are UTF-16; which of them it has says which program wrote it.
 _OLE_STREAMS = (
     ("EncryptedPackage", "encrypted"),
@@ -93,9 +108,10 @@ _HTML = re.compile(
 _MAIL = re.compile(rb"(?:(?:Received|Return-Path|Delivered-To|Message-ID|MIME-Version): )", re.IGNORECASE)
 
 
-def detect(data: bytes, name: str) -> str:
+def detect(data: bytes, name: str, hint: str = "") -> str:
     """The type of a file, as one word: 'pdf', 'docx', 'markdown', 'text', ...
 
+    `hint` is a media type from a server, of use for text whose name has no extension that says more.
     Raises EmptyDocument for no bytes at all, UnsupportedMedia for what is no document, CorruptFile for a broken
     container.
     """
@@ -109,7 +125,7 @@ def detect(data: bytes, name: str) -> str:
     if extension == "pdf" or (b"%PDF-" in data[:1024] and is_binary(data)):
         return "pdf"  # some writers put junk before the header; pdfium decides
     _refuse_binary(data, name, extension)
-    return _text_format(head, extension)
+    return _text_format(head, extension if extension in TEXT_EXTENSIONS else _HINTS.get(hint, extension))
 
 
 def extension_of(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from ingest.loaders import archive
+from ingest.loaders import zip_guard
 from ingest.loaders.builder import Origin
 from ingest.loaders.cleaning import one_line
 from retrieval.errors import CorruptFile
@@ -26,7 +26,7 @@ _PROPERTIES = {
 
 def open_package(opener: Callable[[io.BytesIO], Any], data: bytes, origin: Origin) -> Any:
     """The opened package. Raises CorruptFile, EncryptedFile."""
-    archive.check(data, origin.name)
+    zip_guard.check(data, origin.name)
     try:
         return opener(io.BytesIO(data))
     except (KeyError, ValueError, zipfile.BadZipFile) as exc:

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ingest.loaders import archive, html, mail
+from ingest.loaders import html, mail, zip_guard
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
@@ -37,7 +37,7 @@ def load(data: bytes, origin: Origin) -> Document:
             f"{origin.name!r} needs LibreOffice to be read; install it, or save the file as .{origin.file_type}x"
         )
     if origin.file_type in _ZIPPED:
-        archive.check(data, origin.name, doctype=True)
+        zip_guard.check(data, origin.name, doctype=True)
     elements = _partition(data, origin)
     if not elements and b"e\0n\0c\0r\0y\0p\0t" in data:
         raise EncryptedFile(f"{origin.name!r} is an encrypted message; save it decrypted")

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from retrieval.errors import (
     InvalidRequest,
 )
 from retrieval.ports import Replacement, Vectors
-from retrieval.records import EmbedderInfo, MetadataValue
+from retrieval.records import EmbedderInfo, MetadataValue, SourceRecord
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SCORE_DECIMALS = 6
@@ -45,6 +46,11 @@ def check_text(*texts: str) -> None:
     for text in texts:
         if not is_unicode(text):
             raise InvalidRequest(f"{text!r:.100} holds lone surrogates; give valid Unicode text")
+
+
+def check_sources(sources: Iterable[SourceRecord]) -> None:
+    """Raise InvalidRequest for ledger lines with lone surrogates."""
+    check_text(*(value for source in sources for value in astuple(source) if isinstance(value, str)))
 
 
 def check_query_vector(vector: Vectors, embedder: EmbedderInfo) -> None:
@@ -99,6 +105,7 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
                 raise InvalidRequest(f"document {doc_id!r:.100}: its {what} {value!r:.100} is no valid Unicode text")
         for name, value in replacement.document.metadata.items():
             _check_metadata(doc_id, name, value)
+        check_text(*replacement.replaces)
         _check_chunks(replacement)
         _check_vectors(replacement, embedder)
 

@@ -15,7 +15,7 @@ from retrieval.errors import (
     InvalidRequest,
 )
 from retrieval.ports import VectorStore
-from retrieval.records import Chunking, Document, Element
+from retrieval.records import Box, Chunking, Document, Element
 from retrieval.settings import RetrievalSettings
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
@@ -29,7 +29,10 @@ def test_a_document_comes_back_whole(store: VectorStore) -> None:
     text = 'Title\n\nBody with 北京, emoji \U0001f600 and "quotes".\n\nPage two.'
     document = Document(
         "doc", "file:///a%20b", 'A "title"', "text/plain", text,
-        elements=(Element("heading", 0, 5, (), 1), Element("paragraph", 7, 45, ("Title",))),
+        elements=(
+            Element("heading", 0, 5, (), 1),
+            Element("table", 7, 45, ("Title",), None, (Box(1, 72.0, 90.5, 300.25, 120.0),), "<table>\u2028</table>"),
+        ),
         page_starts=(0, 47), metadata={"n": 1, "tags": ("x", "y")},
     )  # fmt: skip
     template = replacement("doc", [text])

@@ -30,6 +30,7 @@ from retrieval.records import (
     SourceStatus,
     StoredChunk,
 )
+from retrieval.stores import serial
 from retrieval.stores.checks import check_edition
 from retrieval.stores.faiss import rows
 from retrieval.stores.faiss.changes import Changes
@@ -222,18 +223,25 @@ class Catalog:
                     document,
                     [rows.stored_chunk(row[1:]).chunk for row in parts],
                     np.frombuffer(b"".join(row[0] for row in parts), dtype="<f4").reshape(len(parts), dimension),
-                    SourceRecord(*lines[-1]) if lines else None,
+                    serial.source(lines[-1]) if lines else None,
                 )
             )
         return found
 
-    def sources(self, *, uris: Sequence[str] | None, status: SourceStatus | None) -> list[SourceRecord]:
+    def sources(
+        self, *, uris: Sequence[str] | None, status: SourceStatus | None, prefix: str, after: str, limit: int | None
+    ) -> list[SourceRecord]:
+        # Nothing is greater than what begins with `prefix` and less than this, in the order of code points.
+        wanted, bound = "source_uri > ? AND source_uri >= ? AND source_uri < ?", [after, prefix, f"{prefix}\U0010ffff"]
+        if status is not None:
+            wanted, bound = f"{wanted} AND status = ?", [*bound, status]
+        order = f"ORDER BY source_uri LIMIT {-1 if limit is None else limit:d}"
         if uris is None:
-            lines = self._db.execute("SELECT * FROM source ORDER BY source_uri").fetchall()
+            lines = self._db.execute(f"SELECT * FROM source WHERE {wanted} {order}", bound).fetchall()  # noqa: S608 - bound
         else:
-            lines = sorted(self._in("SELECT * FROM source WHERE source_uri IN (%s)", sorted(set(uris))))
-        found = [SourceRecord(*line) for line in lines]
-        return [source for source in found if status is None or source.status == status]
+            sql = f"SELECT * FROM source WHERE {wanted} AND source_uri IN (%s)"  # noqa: S608 - bound
+            lines = sorted(self._in(sql, sorted(set(uris)), *bound))[:limit]
+        return [serial.source(line) for line in lines]
 
     def passing(self, filter: Filter) -> Mask:
         """Which documents the filter lets through, by key; those of greater keys do not pass, nor does the last one."""

@@ -10,6 +10,7 @@ import numpy as np
 from retrieval import filters
 from retrieval.ports import Replacement
 from retrieval.records import Chunking, Document, EmbedderInfo, SourceRecord
+from retrieval.stores import serial
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.schema import insert_edition
 
@@ -59,8 +60,9 @@ class Changes:
 
     def record(self, sources: Iterable[SourceRecord]) -> None:
         """Write ledger lines, each in the place of the former one of its source."""
-        rows = [astuple(source) for source in sources]
-        self._db.executemany("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        marks = ", ".join("?" * len(serial.SOURCE_COLUMNS))
+        rows = [serial.source_row(source) for source in sources]
+        self._db.executemany(f"INSERT OR REPLACE INTO source VALUES ({marks})", rows)  # noqa: S608 - question marks
 
     def add_edition(self, embedder: EmbedderInfo, chunking: Chunking) -> int:
         """Its number."""
@@ -119,8 +121,8 @@ class Changes:
             ),
         )  # fmt: skip
         doc_key = int(cursor.lastrowid or 0)
-        elements = [(e.kind, e.start, e.end, e.headings, e.level) for e in document.elements]
-        self._db.execute("INSERT INTO content VALUES (?, ?, ?)", (doc_key, document.text, json.dumps(elements)))
+        elements = serial.elements_json(document.elements)
+        self._db.execute("INSERT INTO content VALUES (?, ?, ?)", (doc_key, document.text, elements))
         self._db.executemany(
             "INSERT OR IGNORE INTO attribute VALUES (?, ?, ?, ?)",  # a list may hold a value twice
             [

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from retrieval.records import Chunk, Document, DocumentInfo, Element, MetadataValue, StoredChunk
+from retrieval.records import Chunk, Document, DocumentInfo, MetadataValue, StoredChunk
+from retrieval.stores import serial
 
 Row = tuple[Any, ...]
 
@@ -38,10 +39,7 @@ def document(doc_id: str, row: Row) -> Document:
         title=title,
         media_type=media_type,
         text=text,
-        elements=tuple(
-            Element(kind, start, end, tuple(headings), level)
-            for kind, start, end, headings, level in json.loads(elements)
-        ),
+        elements=serial.elements(elements),
         page_starts=tuple(json.loads(page_starts)),
         metadata=_metadata(metadata),
     )

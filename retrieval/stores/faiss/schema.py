@@ -12,7 +12,7 @@ from retrieval.errors import StoreCorrupt, StoreUnavailable
 from retrieval.records import Chunking, EmbedderInfo
 from retrieval.stores.checks import check_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -49,7 +49,9 @@ CREATE TABLE segment (
 CREATE TABLE source (
     source_uri TEXT PRIMARY KEY, status TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT NOT NULL,
     fingerprint TEXT NOT NULL, size INTEGER NOT NULL, media_type TEXT NOT NULL, chunks INTEGER NOT NULL,
-    error TEXT NOT NULL, recorded_at TEXT NOT NULL) WITHOUT ROWID;
+    error TEXT NOT NULL, recorded_at TEXT NOT NULL, reason TEXT NOT NULL, validator TEXT NOT NULL,
+    parent TEXT NOT NULL, version TEXT NOT NULL, pages INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    seconds TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX source_document ON source (doc_id);
 """
 

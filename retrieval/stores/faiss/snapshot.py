@@ -54,8 +54,16 @@ class FaissSnapshot:
     def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
         return self._catalog.contents(self._number, doc_ids)
 
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
-        return self._catalog.sources(uris=uris, status=status)
+    def sources(
+        self,
+        *,
+        uris: Sequence[str] | None = None,
+        status: SourceStatus | None = None,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[SourceRecord]:
+        return self._catalog.sources(uris=uris, status=status, prefix=prefix, after=after, limit=limit)
 
     def _allowed(self, filter: Filter | None) -> Mask | None:
         if filter is None:

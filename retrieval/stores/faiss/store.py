@@ -158,6 +158,10 @@ class FaissStore:
             live = catalog.live()
             check_live(edition, live)
             check_replacements(replacements, catalog.edition(live).embedder)
+            # First, since a document that takes the place of another may be itself among those that others replace.
+            for doc_id in sorted({doc_id for replacement in replacements for doc_id in replacement.replaces}):
+                changes.remove(doc_id)
+                changes.forget(doc_id)
             for replacement in replacements:
                 changes.put(live, replacement)
         self._written[live] += sum(len(replacement.chunks) for replacement in replacements)
@@ -173,13 +177,14 @@ class FaissStore:
         self._look_after(edition)
         return done
 
-    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+    def delete(self, doc_ids: Sequence[str], *, leave: Sequence[SourceRecord] = ()) -> list[str]:
         gone = []
         with self._write() as (_, changes):
             for doc_id in sorted(set(doc_ids)):
                 if changes.remove(doc_id):
                     gone.append(doc_id)
                 changes.forget(doc_id)
+            changes.record(leave)
         return gone
 
     def record(self, sources: Sequence[SourceRecord]) -> None:

@@ -118,14 +118,25 @@ class MemorySnapshot:
                 found.append(Replacement(document, chunks, vectors, lines.get(doc_id)))
         return found
 
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
-        check_text(*(uris or ()))
+    def sources(
+        self,
+        *,
+        uris: Sequence[str] | None = None,
+        status: SourceStatus | None = None,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[SourceRecord]:
+        check_text(*(uris or ()), prefix, after)
         wanted = None if uris is None else set(uris)
         return [
             source
             for uri, source in sorted(self._state.sources.items())
-            if (wanted is None or uri in wanted) and (status is None or source.status == status)
-        ]
+            if (wanted is None or uri in wanted)
+            and (status is None or source.status == status)
+            and uri.startswith(prefix)
+            and uri > after
+        ][:limit]
 
     def _passing(self, filter: Filter | None) -> Iterator[Entry]:
         for doc_id, entries in self._edition.entries.items():

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import astuple, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -25,6 +25,7 @@ from retrieval.stores.checks import (
     check_not_live,
     check_not_live_to_drop,
     check_replacements,
+    check_sources,
     check_text,
 )
 from retrieval.stores.memory.snapshot import MemorySnapshot
@@ -82,13 +83,15 @@ class MemoryStore:
             check_live(edition, state.live)
             live = state.editions[state.live]
             check_replacements(replacements, live.embedder)
-            documents, sources = dict(state.documents), dict(state.sources)
+            going = {doc_id for replacement in replacements for doc_id in replacement.replaces}
+            documents = {doc_id: document for doc_id, document in state.documents.items() if doc_id not in going}
+            sources = {uri: source for uri, source in state.sources.items() if source.doc_id not in going}
             for replacement in replacements:
                 documents[replacement.document.doc_id] = replacement.document
                 if replacement.source:
                     sources[replacement.source.source_uri] = replacement.source
             replaced = {replacement.document.doc_id for replacement in replacements}
-            editions = {number: _without(one, replaced) for number, one in state.editions.items()}
+            editions = {number: _without(one, replaced | going) for number, one in state.editions.items()}
             editions[state.live] = self._with(editions[state.live], replacements)
             self._commit(replace(state, documents=documents, editions=editions, sources=sources))
 
@@ -102,19 +105,21 @@ class MemoryStore:
             self._commit(replace(state, editions=editions))
         return len(current)
 
-    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+    def delete(self, doc_ids: Sequence[str], *, leave: Sequence[SourceRecord] = ()) -> list[str]:
         check_text(*doc_ids)
+        check_sources(leave)
         with self._write() as state:
             gone = {doc_id for doc_id in doc_ids if doc_id in state.documents}
             kept = {uri: source for uri, source in state.sources.items() if source.doc_id not in set(doc_ids)}
-            if gone or len(kept) < len(state.sources):
+            if gone or leave or len(kept) < len(state.sources):
                 documents = {doc_id: document for doc_id, document in state.documents.items() if doc_id not in gone}
                 editions = {number: _without(one, gone) for number, one in state.editions.items()}
-                self._commit(replace(state, documents=documents, editions=editions, sources=kept))
+                sources = kept | {source.source_uri: source for source in leave}
+                self._commit(replace(state, documents=documents, editions=editions, sources=sources))
         return sorted(gone)
 
     def record(self, sources: Sequence[SourceRecord]) -> None:
-        check_text(*(value for source in sources for value in astuple(source) if isinstance(value, str)))
+        check_sources(sources)
         with self._write() as state:
             lines = {**state.sources, **{source.source_uri: source for source in sources}}
             self._commit(replace(state, sources=lines))

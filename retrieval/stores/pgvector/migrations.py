@@ -79,4 +79,15 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX source_document ON {schema}.source (collection_key, doc_id);
     """,
+    # Constant defaults do not rewrite the table.
+    """
+    ALTER TABLE {schema}.source
+        ADD COLUMN reason text NOT NULL DEFAULT '',
+        ADD COLUMN validator text NOT NULL DEFAULT '',
+        ADD COLUMN parent text COLLATE "C" NOT NULL DEFAULT '',
+        ADD COLUMN version text NOT NULL DEFAULT '',
+        ADD COLUMN pages integer NOT NULL DEFAULT 0,
+        ADD COLUMN attempts integer NOT NULL DEFAULT 0,
+        ADD COLUMN seconds text NOT NULL DEFAULT '[]';
+    """,
 )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Any
 
 from retrieval.records import (
@@ -11,13 +11,13 @@ from retrieval.records import (
     Document,
     DocumentInfo,
     Edition,
-    Element,
     EmbedderInfo,
     MetadataValue,
     Scalar,
     SourceRecord,
     StoredChunk,
 )
+from retrieval.stores import serial
 from retrieval.stores.pgvector.text import escape, unescape
 
 Row = tuple[Any, ...]
@@ -59,11 +59,11 @@ def field_names(metadata: Mapping[str, MetadataValue]) -> list[str]:
 
 def document_row(document: Document, collection_key: int) -> Row:
     """doc_id, version, source_uri, title, media_type, characters, page_starts, metadata, text, elements."""
-    elements = [(e.kind, e.start, e.end, e.headings, e.level) for e in document.elements]
     return (
         escape(document.doc_id), document.version, escape(document.source_uri), escape(document.title),
         escape(document.media_type), len(document.text), json.dumps(document.page_starts),
-        metadata_text(document.metadata, collection_key), escape(document.text), json.dumps(elements),
+        metadata_text(document.metadata, collection_key), escape(document.text),
+        serial.elements_json(document.elements),
     )  # fmt: skip
 
 
@@ -77,13 +77,12 @@ def chunk_row(chunk: Chunk) -> Row:
 
 def source_row(source: SourceRecord) -> Row:
     """The fields of the record in their order."""
-    return tuple(escape(value) if isinstance(value, str) else value for value in astuple(source))
+    return tuple(escape(value) if isinstance(value, str) else value for value in serial.source_row(source))
 
 
 def source(row: Row) -> SourceRecord:
     """From the columns in the order of the record's fields."""
-    values: list[Any] = [unescape(value) if isinstance(value, str) else value for value in row]
-    return SourceRecord(*values)
+    return serial.source([unescape(value) if isinstance(value, str) else value for value in row])
 
 
 def document(row: Row) -> Document:
@@ -95,10 +94,7 @@ def document(row: Row) -> Document:
         title=info.title,
         media_type=info.media_type,
         text=unescape(row[8]),
-        elements=tuple(
-            Element(kind, start, end, tuple(headings), level)
-            for kind, start, end, headings, level in json.loads(row[9])
-        ),
+        elements=serial.elements(row[9]),
         page_starts=tuple(json.loads(row[6])),
         metadata=info.metadata,
     )

@@ -183,13 +183,23 @@ class PgvectorSnapshot:
         return [found[doc_id] for doc_id in doc_ids if doc_id in found]
 
     @_translated
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+    def sources(
+        self,
+        *,
+        uris: Sequence[str] | None = None,
+        status: SourceStatus | None = None,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[SourceRecord]:
         wanted = None if uris is None else [escape(uri) for uri in uris]
         found = self._run(
             f"""{_SOURCES} AND (%s::text[] IS NULL OR source_uri = ANY(%s::text[]))
                 AND (%s::text IS NULL OR status = %s)
-                ORDER BY source_uri""",
+                AND starts_with(source_uri, %s) AND source_uri >= %s AND source_uri > %s
+                ORDER BY source_uri LIMIT %s""",
             self._view.collection_key, wanted, wanted, status, status,
+            escape(prefix), escape(prefix), escape(after), limit,
         )  # fmt: skip
         return [rows.source(row) for row in found]
 
@@ -214,6 +224,7 @@ class PgvectorSnapshot:
 
 
 _SOURCES = """
-SELECT source_uri, status, doc_id, content_hash, fingerprint, size, media_type, chunks, error, recorded_at
+SELECT source_uri, status, doc_id, content_hash, fingerprint, size, media_type, chunks, error, recorded_at, reason,
+       validator, parent, version, pages, attempts, seconds
 FROM {source} WHERE collection_key = %s
 """

@@ -161,7 +161,10 @@ class PgvectorStore:
                 if head.live != live.number:
                     _check_replace(head, edition, replacements)
                 live = head.editions[head.live]
-                commit.remove_documents(head, [one.document.doc_id for one in replacements])
+                going = sorted({doc_id for one in replacements for doc_id in one.replaces})
+                commit.remove_documents(head, [*going, *(one.document.doc_id for one in replacements)])
+                if going:
+                    commit.forget(going)
                 doc_keys = commit.put_documents(replacements)
                 commit.put_chunks(live, replacements, doc_keys, prepared)
                 commit.record([one.source for one in replacements if one.source])
@@ -189,11 +192,12 @@ class PgvectorStore:
         self._collections.upkeep.soon(one.edition_key)
         return len(kept)
 
-    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+    def delete(self, doc_ids: Sequence[str], *, leave: Sequence[SourceRecord] = ()) -> list[str]:
         with self._write() as (commit, _):
             head = commit.look(turn=True)
             gone = commit.remove_documents(head, doc_ids)
-            if commit.forget(doc_ids) or gone:
+            if commit.forget(doc_ids) or gone or leave:
+                commit.record(leave)
                 commit.finish()
         for edition in head.editions.values() if gone else ():
             self._collections.upkeep.soon(edition.edition_key)

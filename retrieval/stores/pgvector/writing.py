@@ -249,13 +249,16 @@ RETURNING doc_key, doc_id, ARRAY(SELECT key FROM jsonb_each(metadata -> %s) WHER
 _REMOVE_INDEXED = "DELETE FROM {indexed} WHERE doc_key = ANY(%s) RETURNING first_key, chunks"
 _RECORD = """
 INSERT INTO {source} (collection_key, source_uri, status, doc_id, content_hash, fingerprint, size, media_type, chunks,
-                      error, recorded_at)
+                      error, recorded_at, reason, validator, parent, version, pages, attempts, seconds)
 SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-                         %s::integer[], %s::text[], %s::text[])
+                         %s::integer[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                         %s::integer[], %s::integer[], %s::text[])
 ON CONFLICT (collection_key, source_uri) DO UPDATE SET
-    (status, doc_id, content_hash, fingerprint, size, media_type, chunks, error, recorded_at) =
+    (status, doc_id, content_hash, fingerprint, size, media_type, chunks, error, recorded_at, reason, validator, parent,
+     version, pages, attempts, seconds) =
     (excluded.status, excluded.doc_id, excluded.content_hash, excluded.fingerprint, excluded.size,
-     excluded.media_type, excluded.chunks, excluded.error, excluded.recorded_at)
+     excluded.media_type, excluded.chunks, excluded.error, excluded.recorded_at, excluded.reason, excluded.validator,
+     excluded.parent, excluded.version, excluded.pages, excluded.attempts, excluded.seconds)
 """
 _COUNT_FIELDS = """
 INSERT INTO {field} (collection_key, name, documents)

@@ -87,7 +87,15 @@ class FakeStore:
         infos = [self.by_id[doc_id].info for doc_id in sorted(self.by_id) if doc_id > after]
         return [info for info in infos if filter is None or filters.matches(filter, info)][:limit]
 
-    def sources(self, *, uris: Sequence[str] | None = None, status: SourceStatus | None = None) -> list[SourceRecord]:
+    def sources(
+        self,
+        *,
+        uris: Sequence[str] | None = None,
+        status: SourceStatus | None = None,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[SourceRecord]:
         raise NotImplementedError
 
     def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
@@ -108,7 +116,7 @@ class FakeStore:
     def drop_edition(self, edition: int) -> None:
         raise NotImplementedError
 
-    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+    def delete(self, doc_ids: Sequence[str], *, leave: Sequence[SourceRecord] = ()) -> list[str]:
         raise NotImplementedError
 
     def record(self, sources: Sequence[SourceRecord]) -> None:

@@ -16,7 +16,7 @@ from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 from pptx.util import Inches
 
-from ingest.loaders import archive
+from ingest.loaders import zip_guard
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
 from tests.unit.ingest.files import container, read, shown
 
@@ -231,7 +231,7 @@ class TestXlsx:
 class TestContainers:
     def test_a_bomb_is_refused_by_what_it_declares(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before anything is unpacked."""
-        monkeypatch.setattr(archive, "MAX_UNPACKED", 1000)
+        monkeypatch.setattr(zip_guard, "MAX_UNPACKED", 1000)
         with pytest.raises(CorruptFile, match=r"more than 1,000 bytes.*bomb"):
             read(container({"word/document.xml": "x" * 1001}), "a.docx")
 
