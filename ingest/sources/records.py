@@ -49,7 +49,7 @@ class Fetched:
 
 
 class Sources(Protocol):
-    """What the arguments of one run name: found when iterated, read when fetched. `ingest.sources.discover` gives it."""
+    """What the arguments of one run name, found when iterated and read when fetched; `ingest.sources.discover` it."""
 
     @property
     def roots(self) -> tuple[str, ...]:
