@@ -19,6 +19,7 @@ from footnote.commands import (
     models,
     reindexing,
     service,
+    status,
     stores,
 )
 
@@ -33,7 +34,7 @@ app = typer.Typer(
     "5 a citation did not verify, 6 a reindexed edition was worse and is not live.",
 )
 app.command("ingest")(ingestion.ingest)
-app.command("status")(collections.status)
+app.command("status")(status.status)
 app.command("search")(answering.search)
 app.command("ask")(answering.ask)
 app.command("verify")(answering.verify)
