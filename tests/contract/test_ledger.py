@@ -11,7 +11,8 @@ from tests.corpus import replacement, source_of
 
 WHOLE = SourceRecord(
     source_uri="file:///a%20b/Übersicht.pdf", status="needs-ocr", doc_id="d", content_hash="00ff",
-    fingerprint="pdf/2.1", size=2**40, media_type="application/pdf", chunks=3, error='line\n"one"', recorded_at="2026-01-01T00:00:00+00:00",
+    fingerprint="pdf/2.1", size=2**40, media_type="application/pdf", chunks=3,
+    error='line\n"one"', recorded_at="2026-01-01T00:00:00+00:00",
     reason="no-text", validator="12-34", parent="file:///a%20b", version="abc", pages=7, attempts=2,
     seconds=(("read", 0.25), ("parse", 1e-05)),
 )  # fmt: skip
