@@ -1,7 +1,9 @@
-"""Rows of cells to text in which every row says what its columns are; shared by sheets and CSV."""
+"""Tables, shared by all formats that have some: rows as text, rows as records that name their columns, and HTML."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
 from itertools import chain, islice
 
 from ingest.loaders.builder import DocumentBuilder
@@ -13,7 +15,95 @@ LOOK_AHEAD = 20
 ROWS_PER_BLOCK = 1000
 """Rows of one element: a sheet of a million rows is not held twice."""
 
+MAX_REPEATED = 80
+"""Characters; the text of a cell that spans rows stands in each of them, unless it is longer."""
+
 _NUMBER = re.compile(r"^[-+(]?[$€£¥]?\s?\d[\d,.'\s]*%?\)?$|^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+
+MAX_SPAN = 10
+"""Places of the grid per cell; where spans make more, they are no table's, and are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that spans columns or rows; one that does not is just its text."""
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+
+
+Row = Sequence[str | Cell]
+
+
+def add_table(builder: DocumentBuilder, rows: Iterable[Row], *, header_rows: int = 1) -> None:
+    """Add a table whose cells are known to `builder`, as text and as HTML."""
+    table = [[_cleaned(cell) for cell in row] for row in rows]
+    if sum(_area(cell, len(table)) for row in table for cell in row) > MAX_SPAN * sum(map(len, table)) + 1000:
+        table = [[_text(cell) for cell in row] for row in table]
+    builder.table(_grid(table), html=html(table, header_rows))
+
+
+def html(rows: Iterable[Row], header_rows: int = 1) -> str:
+    """The same table as HTML: rows and cells, the first rows as header, and nothing else."""
+    table = [[_cleaned(cell) for cell in row] for row in rows]
+    if not any(isinstance(cell, Cell) for row in table for cell in row):
+        table = [row for row in table if any(row)]
+    head, body = table[:header_rows], table[header_rows:]
+    parts = (("thead", "th", head), ("tbody", "td", body))
+    return "<table>" + "".join(_section(name, tag, part) for name, tag, part in parts if part) + "</table>"
+
+
+def _section(name: str, tag: str, rows: Iterable[Row]) -> str:
+    lines = ("<tr>" + "".join(_cell_html(tag, cell) for cell in row) + "</tr>" for row in rows)
+    return f"<{name}>{''.join(lines)}</{name}>"
+
+
+def _cell_html(tag: str, cell: str | Cell) -> str:
+    if isinstance(cell, str):
+        return f"<{tag}>{escape(cell, quote=False)}</{tag}>"
+    columns = f' colspan="{cell.columns}"' if cell.columns > 1 else ""
+    rows = f' rowspan="{cell.rows}"' if cell.rows > 1 else ""
+    return f"<{tag}{columns}{rows}>{escape(cell.text, quote=False)}</{tag}>"
+
+
+def _cleaned(cell: str | Cell) -> str | Cell:
+    if isinstance(cell, str) or cell.columns < 2 > cell.rows:
+        return one_line(_text(cell))
+    return Cell(one_line(cell.text), cell.columns, cell.rows)
+
+
+def _text(cell: str | Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _area(cell: str | Cell, height: int) -> int:
+    return 1 if isinstance(cell, str) else cell.columns * min(cell.rows, height)
+
+
+def _grid(table: Iterable[Row]) -> Iterator[list[str]]:
+    """Each row with a text for each of its columns, those that a cell from above reaches into included."""
+    reaching: dict[int, tuple[int, str]] = {}
+    for row in table:
+        line: list[str] = []
+        below: dict[int, tuple[int, str]] = {}
+        cells = iter(row)
+        while True:
+            if len(line) in reaching:
+                rows, text = reaching.pop(len(line))
+                if rows > 1:
+                    below[len(line)] = rows - 1, text
+                line.append(text)
+                continue
+            cell = next(cells, None)
+            if cell is None:
+                break
+            if isinstance(cell, Cell) and cell.rows > 1:
+                repeated = cell.text if len(cell.text) <= MAX_REPEATED else ""
+                below |= {len(line) + i: (cell.rows - 1, "" if i else repeated) for i in range(cell.columns)}
+            line += [cell] if isinstance(cell, str) else [cell.text, *[""] * (cell.columns - 1)]
+        reaching = {**{column: (rows - 1, text) for column, (rows, text) in reaching.items() if rows > 1}, **below}
+        yield line
 
 
 def add_rows(builder: DocumentBuilder, rows: Iterable[Sequence[str]]) -> None:
