@@ -10,11 +10,13 @@ from typing import Any
 import docx
 from docx.oxml.ns import qn
 
+from ingest.loaders import tabular
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.openxml import core_properties, open_package
+from ingest.loaders.tabular import Cell
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 MAX_DEPTH = 50
 """Tables within tables; damaged files go deeper."""
@@ -43,7 +45,7 @@ def load(data: bytes, origin: Origin) -> Document:
     styles = _Styles(package)
     for block in _blocks(package.element.body):
         if block.tag == _TBL:
-            builder.table(_rows(block))
+            tabular.add_table(builder, _rows(block))
         else:
             _add_paragraph(builder, block, styles)
     for note in _notes(package):
@@ -103,17 +105,42 @@ def _text(node: Any) -> str:
     return "".join(parts)
 
 
-def _rows(table: Any) -> Iterator[list[str]]:
+def _rows(table: Any) -> list[list[str | Cell]]:
+    """The cells of each row; a merged cell stands where it begins, with what its continuations hold."""
+    rows: list[list[Cell]] = []
+    starts: dict[int, tuple[list[Cell], int]] = {}
     for row in table.iterchildren(_TR, qn("w:sdt")):
-        yield [
-            " ".join(_text(paragraph) for paragraph in cell.iterdescendants(_P) if not _in_skipped(paragraph, cell))
-            for cell in row.iterdescendants(_TC)
-            if _own_row(cell, row)
-        ]
+        cells: list[Cell] = []
+        column = 0
+        for node in (cell for cell in row.iterdescendants(_TC) if _own_row(cell, row)):
+            width, merge = _span(node)
+            if merge == "continue" and column in starts:
+                line, i = starts[column]
+                line[i] = Cell(f"{line[i].text} {_cell_text(node)}", line[i].columns, line[i].rows + 1)
+            else:
+                starts.pop(column, None)
+                if merge:
+                    starts[column] = cells, len(cells)
+                cells.append(Cell(_cell_text(node), width))
+            column += width
+        rows.append(cells)
+    return [[*cells] for cells in rows]
+
+
+def _span(cell: Any) -> tuple[int, str]:
+    """(columns of the grid, 'restart' or 'continue' when it is merged with cells above or below)."""
+    width = _value(cell.find(f"{qn('w:tcPr')}/{qn('w:gridSpan')}")) or "1"
+    merge = cell.find(f"{qn('w:tcPr')}/{qn('w:vMerge')}")
+    columns = int(width) if width.isascii() and width.isdigit() and len(width) < 4 else 1
+    return max(columns, 1), "" if merge is None else merge.get(qn("w:val")) or "continue"
+
+
+def _cell_text(cell: Any) -> str:
+    return " ".join(_text(paragraph) for paragraph in cell.iterdescendants(_P) if not _in_skipped(paragraph, cell))
 
 
 def _own_row(cell: Any, row: Any) -> bool:
-    # A merged cell's continuation is empty; a cell of a table within a cell is part of that cell's text.
+    # A cell of a table within a cell is part of that cell's text.
     return next(cell.iterancestors(_TR), row) is row or row.tag != _TR
 
 

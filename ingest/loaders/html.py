@@ -5,17 +5,20 @@ The tree is walked flat, with start and end events, because pages nest deeper th
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from lxml import etree
 
+from ingest.loaders import tabular
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
+from ingest.loaders.tabular import Cell
 from retrieval.errors import EmptyDocument
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 _CHROME = frozenset(
     {
@@ -135,7 +138,9 @@ class _Walker:
         elif node.tag == "table" and _is_data_table(node):
             for caption in node.iterfind("caption"):
                 self._builder.paragraph(_visible(caption))
-            self._builder.table([_visible(cell) for cell in _cells(row)] for row in node.iter("tr"))
+            rows = list(node.iter("tr"))
+            header_rows = sum(1 for _ in takewhile(_is_header, rows))
+            tabular.add_table(self._builder, (list(map(_cell, _cells(row))) for row in rows), header_rows=header_rows)
         elif node.tag == "tr" and _is_data_row(node):  # in a table that is laid out otherwise, such as an infobox
             self._builder.record(" | ".join(filter(None, map(_visible, _cells(node)))))
         else:
@@ -221,6 +226,20 @@ def _is_data_row(row: Any) -> bool:
 
 def _cells(row: Any) -> list[Any]:
     return [cell for cell in row if cell.tag in ("td", "th")]
+
+
+def _is_header(row: Any) -> bool:
+    cells = _cells(row)
+    return row.getparent().tag == "thead" or (bool(cells) and all(cell.tag == "th" for cell in cells))
+
+
+def _cell(node: Any) -> Cell:
+    return Cell(_visible(node), _span(node, "colspan"), _span(node, "rowspan"))
+
+
+def _span(cell: Any, name: str) -> int:
+    value = (cell.get(name) or "1").strip()
+    return max(int(value), 1) if value.isascii() and value.isdigit() and len(value) < 4 else 1
 
 
 def _visible(cell: Any) -> str:

@@ -7,13 +7,13 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ingest.loaders import html
+from ingest.loaders import html, tabular
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 MAX_FRONT_MATTER = 64 * 1024
 """Characters; a longer block between `---` lines is text."""
@@ -91,7 +91,7 @@ class _Walker:
                 case "html_block":
                     html.add_fragment(self._builder, token.content)
                 case "table_open":
-                    self._builder.table(_rows(stream))
+                    tabular.add_table(self._builder, _rows(stream))
                 case _:
                     self._list(token)
 

@@ -6,11 +6,13 @@ from typing import Any
 import pptx
 from pptx.enum.shapes import MSO_SHAPE_TYPE
 
+from ingest.loaders import tabular
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.openxml import core_properties, open_package
+from ingest.loaders.tabular import Cell
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 MAX_DEPTH = 20
 """Groups within groups."""
@@ -59,7 +61,7 @@ def _add_shape(builder: DocumentBuilder, shape: Any) -> None:
     if shape.has_text_frame:
         _add_text(builder, shape)
     elif getattr(shape, "has_table", False) and shape.has_table:
-        builder.table([_line(cell.text) for cell in row.cells] for row in shape.table.rows)
+        tabular.add_table(builder, ([*_cells(row)] for row in shape.table.rows))
     elif getattr(shape, "has_chart", False) and shape.has_chart:
         _add_chart(builder, shape.chart)
 
@@ -76,16 +78,24 @@ def _add_text(builder: DocumentBuilder, shape: Any) -> None:
             builder.paragraph(text)
 
 
+def _cells(row: Any) -> Iterator[Cell]:
+    for cell in row.cells:
+        if cell.is_merge_origin:
+            yield Cell(_line(cell.text), cell.span_width, cell.span_height)
+        elif not cell.is_spanned:
+            yield Cell(_line(cell.text))
+
+
 def _add_chart(builder: DocumentBuilder, chart: Any) -> None:
     if chart.has_title and chart.chart_title.has_text_frame:
         builder.paragraph(chart.chart_title.text_frame.text)
     for plot in chart.plots:
         categories = [str(category) for category in plot.categories]
         series = [(one.name, list(one.values)) for one in plot.series]
-        rows = [["", *(name or "" for name, _ in series)]]
+        rows: list[list[str]] = [["", *(name or "" for name, _ in series)]]
         for i, category in enumerate(categories):
             rows.append([category, *(_number(values[i]) if i < len(values) else "" for _, values in series)])
-        builder.table(rows)
+        tabular.add_table(builder, rows)
 
 
 def _number(value: object) -> str:
