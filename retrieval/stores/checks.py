@@ -110,6 +110,16 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
         _check_vectors(replacement, embedder)
 
 
+def vector_fault(vector: Vectors, dimension: int) -> str:
+    """What keeps a stored vector from being searched, in words; empty when nothing does."""
+    if vector.shape != (dimension,):
+        return f"its vector has shape {vector.shape}, the edition's have {dimension} dimensions"
+    if not np.isfinite(vector).all():
+        return "its vector holds NaN or infinity"
+    length = float(np.linalg.norm(vector))
+    return "" if abs(length - 1.0) <= NORM_TOLERANCE else f"its vector has length {length:.4f}, not 1"
+
+
 def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
     values = value if isinstance(value, tuple | list) else (value,)
     for item in values:

@@ -3,6 +3,7 @@
 state.py      what one commit of a collection consists of
 snapshot.py   all reading, of one such state
 store.py      collections, and what makes the next state
+keeper.py     what does not fit together in a state
 """
 
 from retrieval.stores.memory.snapshot import MemorySnapshot

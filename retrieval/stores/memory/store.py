@@ -28,6 +28,7 @@ from retrieval.stores.checks import (
     check_sources,
     check_text,
 )
+from retrieval.stores.memory.keeper import MemoryKeeper
 from retrieval.stores.memory.snapshot import MemorySnapshot
 from retrieval.stores.memory.state import EditionState, Entry, MemoryCollection, State
 
@@ -52,6 +53,10 @@ class MemoryCollections:
         if check_name(name) not in self._stores:
             raise CollectionNotFound(f"no collection {name!r}; there are: {', '.join(self.names()) or 'none'}")
         return MemoryStore(self._stores[name], writable=writable)
+
+    def keeper(self, name: str) -> MemoryKeeper:
+        self.open(name)
+        return MemoryKeeper(self._stores[name])
 
     def drop(self, name: str) -> None:
         self.open(name)

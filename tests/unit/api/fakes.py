@@ -12,7 +12,7 @@ from retrieval import filters
 from retrieval.build import build_embedders
 from retrieval.errors import CollectionExists, CollectionNotFound, DocumentNotFound, InvalidQuery
 from retrieval.filters import Filter
-from retrieval.ports import DEFAULT_CHUNKING, Replacement, Snapshot, Vectors, VectorStore
+from retrieval.ports import DEFAULT_CHUNKING, Keeper, Replacement, Snapshot, Vectors, VectorStore
 from retrieval.records import (
     Chunk,
     Chunking,
@@ -147,6 +147,9 @@ class FakeCollections:
             raise CollectionNotFound(f"no collection {name!r} in /srv/secret")
         self.opened.append(name)
         return self.stores[name]
+
+    def keeper(self, name: str) -> Keeper:
+        raise CollectionNotFound(f"no collection {name!r} that can be looked after")
 
     def drop(self, name: str) -> None:
         del self.stores[name]
