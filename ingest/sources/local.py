@@ -1,132 +1,164 @@
-"""Where documents come from: local files and folders, as a list of sources in a fixed order.
+"""Local files and folders.
 
-Discovery looks at names and file attributes only; `read` is what opens a file. The order is that of the arguments,
-and within a folder that of the names, so that two runs over the same tree do the same work in the same order.
+Discovery looks at names and file attributes only; `read_file` is what opens a file. Below a folder the order is that
+of the names, so that two runs over the same tree do the same work in the same order.
 """
 
 import errno
-import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote_from_bytes
 
-from retrieval.errors import CorruptFile, LoadError, SourceNotFound, UnsupportedMedia
+from ingest.sources import sidecars
+from ingest.sources.identity import absolute, path_for, scheme_of, shown, uri_for
+from ingest.sources.records import Fetched, Source
+from retrieval.errors import FetchError, LimitExceeded, SourceNotFound
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "__MACOSX", "lost+found"})
 """Folders that hold no documents; entered only when named as an argument."""
 
 SKIPPED_FILES = frozenset({"Thumbs.db", "desktop.ini"})
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file, as it was when discovered.
-
-    `problem` is empty for a regular file; otherwise it says why the file cannot be read (a dangling link, a
-    pipe, no permission), and `read` raises it.
-    """
-
-    uri: str
-    """Absolute `file:///...`, the path's bytes percent-encoded."""
-    path: Path
-    name: str
-    """The file's name, fit to show: bytes that are no UTF-8 are shown as U+FFFD."""
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    problem: str = ""
+_SETTLED_NS = 2 * 10**9
+"""A file that changed no longer ago than this may change again without its times showing it: clocks of file systems
+tick, those of FAT every 2 s."""
 
 
-def discover(arguments: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[Source]:
-    """Yield the files among `arguments` and below the folders among them, each once.
+_STEP = 2**20
 
-    Below a folder, hidden names and `SKIPPED_FOLDERS` are left out, and links to folders are followed but no folder
-    is entered twice; those of `exclude` are not entered at all. Raises SourceNotFound, before anything is yielded, for
-    an argument that does not exist.
-    """
-    paths = [_absolute(argument) for argument in arguments]
-    for argument, path in zip(arguments, paths, strict=True):
+
+class LocalFiles:
+    """Files and folders of this machine; those of `exclude` are not entered."""
+
+    def __init__(self, exclude: Sequence[Path] = ()) -> None:
+        self._exclude = exclude
+
+    def root(self, argument: str | Path) -> str:
+        """The `file://` URI of an argument."""
+        is_uri = isinstance(argument, str) and scheme_of(argument) == "file"
+        path = path_for(str(argument)) if is_uri else absolute(argument)
         if not os.path.lexists(path):
             raise SourceNotFound(f"no such file or folder: {str(argument)!r}; check the path and the spelling")
-    return _discover(paths, exclude)
+        return uri_for(path).rstrip("/")
+
+    def find(self, roots: Sequence[str]) -> Iterator[Source]:
+        """Files among and below `roots`. Links to folders are followed, but no folder is entered twice."""
+        entered = {_key(path.stat()) for path in self._exclude if path.exists()}
+        for root in roots:
+            path = path_for(root + "/")
+            if not _is_sidecar(path):
+                yield from _walk(path, entered)
+
+    def fetch(self, source: Source, spool: Path, *, known: str = "") -> Fetched:  # noqa: ARG002 - others need them
+        """The file itself, and what its sidecar says; see `Sources.fetch`."""
+        if source.problem or source.path is None:
+            raise FetchError(f"{source.name!r} cannot be read: {source.problem}")
+        metadata = {}
+        sidecar = Path(source.sidecar) if source.sidecar else None
+        if sidecar:
+            name = shown(sidecar.name)
+            metadata = sidecars.parse(read_file(sidecar, name=name, max_bytes=sidecars.MAX_BYTES), name)
+        # Times are looked at before the file is read: what changes after this has other times in the next run.
+        return Fetched(source.path, metadata=metadata, validator=_validator_now(source.path, sidecar))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
+    """The bytes of a regular file. Never waits for a writer, and never reads more than `max_bytes` and one.
+
+    Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read.
+    """
+    try:
+        # What was a regular file when it was found may be a pipe by now.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise FetchError(f"{name!r} cannot be read: it is no regular file any more")
+            if info.st_size > max_bytes:
+                raise too_large(name, info.st_size, max_bytes)
+            blocks = [file.read(min(info.st_size, max_bytes) + 1)]  # all of it and no copy, unless it grows
+            while blocks[-1]:
+                size = sum(map(len, blocks))
+                if size > max_bytes:
+                    raise too_large(name, size, max_bytes)
+                blocks.append(file.read(min(_STEP, max_bytes + 1 - size)))
+    except OSError as exc:
+        raise FetchError(f"{name!r} cannot be read: {_reason(exc)}") from exc
+    return b"".join(blocks)
 
 
 def read(source: Source, *, max_bytes: int = 512 * 2**20) -> bytes:
-    """The bytes of `source`. Raises a LoadError when it cannot be read or has more than `max_bytes`."""
-    if source.problem:
-        raise UnsupportedMedia(f"{source.name!r} cannot be read: {source.problem}")
-    try:
-        # A regular file may have become a pipe since it was discovered: never wait for a writer.
-        descriptor = os.open(source.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnsupportedMedia(f"{source.name!r} cannot be read: it is no regular file any more")
-            data = file.read(max_bytes + 1)
-    except OSError as exc:
-        raise CorruptFile(f"{source.name!r} cannot be read: {_reason(exc)}") from exc
-    if len(data) > max_bytes:
-        size = max(source.size, len(data))
-        raise LoadError(
-            f"{source.name!r} has {size:,} bytes, the limit is {max_bytes:,}; split it, or raise ingest.max_file_bytes"
-        )
-    return data
+    """The bytes of a local `source`. Raises a LoadError when it cannot be read or has more than `max_bytes`."""
+    if source.problem or source.path is None:
+        raise FetchError(f"{source.name!r} cannot be read: {source.problem}")
+    return read_file(source.path, name=source.name, max_bytes=max_bytes)
 
 
-def content_hash(data: bytes) -> str:
-    """SHA-256 of `data`, 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
+def too_large(name: str, size: int, max_bytes: int) -> LimitExceeded:
+    """The error for a file of at least `size` bytes where `max_bytes` are allowed."""
+    return LimitExceeded(
+        f"{name!r} has {size:,} bytes, the limit is {max_bytes:,}; split it, or raise ingest.max_file_bytes"
+    )
 
 
-def doc_id_for(uri: str) -> str:
-    """The id of the document at `uri`: the first 16 hex digits of the SHA-256 of the URI."""
-    return hashlib.sha256(uri.encode("utf-8")).hexdigest()[:16]
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder of this name holds no document."""
+    # "~$report.docx" is the lock that an office program leaves beside an open file.
+    return name.startswith((".", "~$")) or name in SKIPPED_FOLDERS or name in SKIPPED_FILES
 
 
-def uri_for(path: str | Path) -> str:
-    """`file://` URI of a path, made absolute but with links left as they are; works for any bytes in a name."""
-    return "file://" + quote_from_bytes(os.fsencode(_absolute(path)), safe="/")
-
-
-def _absolute(path: str | Path) -> Path:
-    # abspath, not resolve: a document is known by the name that the user gave, not by what a link points at today.
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - Path has no such "absolute"
-
-
-def _discover(paths: Sequence[Path], exclude: Sequence[Path]) -> Iterator[Source]:
-    seen_uris: set[str] = set()
-    seen_folders = {_key(path.stat()) for path in exclude if path.exists()}
-    for path in paths:
-        for source in _walk(path, seen_folders):
-            if source.uri not in seen_uris:
-                seen_uris.add(source.uri)
-                yield source
-
-
-def _walk(root: Path, seen_folders: set[tuple[int, int]]) -> Iterator[Source]:
-    pending = [root]
+def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[Source]:
+    pending = [(root, os.path.lexists(_sidecar(root)))]
     while pending:  # a stack, not recursion: trees may be deeper than Python's stack
-        path = pending.pop()
+        path, has_sidecar = pending.pop()
         try:
             info = path.stat()
         except OSError as exc:
-            yield _source(path, problem=_link_reason(path, exc))
+            # It may have been a folder: a mount that is gone, a link to one.
+            yield _source(path, problem=_link_reason(path, exc), folder=True)
             continue
         if not stat.S_ISDIR(info.st_mode):
-            yield _source(path, info)
+            yield _source(path, info, sidecar=_sidecar(path) if has_sidecar else None)
             continue
-        key = _key(info)
-        if key in seen_folders:
+        if _key(info) in entered:
             continue
-        seen_folders.add(key)
+        entered.add(_key(info))
         try:
-            names = sorted(os.listdir(path), key=os.fsencode, reverse=True)  # noqa: PTH208 - names, not paths
+            pending.extend(reversed(_listed(path)))
         except OSError as exc:
-            yield _source(path, problem=f"the folder cannot be listed: {_reason(exc)}")
-            continue
-        pending.extend(path / name for name in names if not _skipped(name))
+            yield _source(path, problem=f"the folder cannot be listed: {_reason(exc)}", folder=True)
+
+
+def _listed(folder: Path) -> list[tuple[Path, bool]]:
+    """What is in a folder, by the bytes of the names, and whether it has a sidecar; sidecars are left out."""
+    with os.scandir(folder) as entries:
+        kept = {entry.name: _is_folder(entry) for entry in entries if not is_skipped(entry.name)}
+    return [
+        (folder / name, not is_dir and name + sidecars.SUFFIX in kept)
+        for name, is_dir in sorted(kept.items(), key=lambda item: os.fsencode(item[0]))
+        if kept.get(name.removesuffix(sidecars.SUFFIX), True) or not name.endswith(sidecars.SUFFIX)
+    ]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _sidecar(path: Path) -> Path:
+    return Path(f"{path}{sidecars.SUFFIX}")
+
+
+def _is_sidecar(path: Path) -> bool:
+    document = path.with_name(path.name.removesuffix(sidecars.SUFFIX) or path.name)
+    return document != path and os.path.lexists(document) and not document.is_dir()
 
 
 def _key(info: os.stat_result) -> tuple[int, int]:
@@ -134,22 +166,48 @@ def _key(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _skipped(name: str) -> bool:
-    # "~$report.docx" is the lock that an office program leaves beside an open file.
-    return name.startswith((".", "~$")) or name in SKIPPED_FOLDERS or name in SKIPPED_FILES
-
-
-def _source(path: Path, info: os.stat_result | None = None, *, problem: str = "") -> Source:
+def _source(
+    path: Path,
+    info: os.stat_result | None = None,
+    *,
+    sidecar: Path | None = None,
+    problem: str = "",
+    folder: bool = False,
+) -> Source:
     if info is not None and not stat.S_ISREG(info.st_mode):
         problem = f"it is {_KINDS.get(stat.S_IFMT(info.st_mode), 'no regular file')}, not a regular file"
     return Source(
         uri=uri_for(path),
-        path=path,
-        name=os.fsencode(path.name).decode("utf-8", errors="replace"),
+        name=shown(path.name),
         size=info.st_size if info and not problem else 0,
-        mtime_ns=info.st_mtime_ns if info else 0,
+        validator=_validator(info, *_stats(sidecar)) if info and not problem else "",
         problem=problem,
+        folder=folder,
+        path=path,
+        sidecar=str(sidecar or ""),
     )
+
+
+def _validator_now(path: Path, sidecar: Path | None) -> str:
+    return _validator(*_stats(path), *_stats(sidecar))
+
+
+def _stats(path: Path | None) -> list[os.stat_result | None]:
+    try:
+        return [path.stat()] if path else []
+    except OSError:
+        return [None]
+
+
+def _validator(*infos: os.stat_result | None) -> str:
+    """Times, size and inode of a file and its sidecar; empty while they may change without these showing it."""
+    parts = []
+    latest = time.time_ns() - _SETTLED_NS
+    for info in infos:
+        if info is None or max(info.st_mtime_ns, info.st_ctime_ns) > latest:
+            return ""
+        parts.append(f"{info.st_mtime_ns:x}-{info.st_size:x}-{info.st_ino:x}-{info.st_ctime_ns:x}")
+    return "+".join(parts)
 
 
 _KINDS = {

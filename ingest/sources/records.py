@@ -1,6 +1,6 @@
 """What discovery finds and what fetching gives; every kind of place speaks these."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -41,15 +41,19 @@ class Fetched:
     temporary: bool = False
     """Whether it is a copy in the spool folder, to be removed when done with."""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
-    """What came with it: from its sidecar, or from the place."""
+    """What came with it, from its sidecar."""
     media_type: str = ""
     """What the server said it is; a hint for content that cannot tell."""
     validator: str = ""
     """Of what was read, where the place tells; may be newer than the source's."""
+    name: str = ""
+    """What the server calls the file; empty when it does not say, and the source's name is as good."""
+    unchanged: bool = False
+    """The content is still that of the validator given to `fetch`, and was not read: `path` is no file."""
 
 
 class Sources(Protocol):
-    """What the arguments of one run name, found when iterated and read when fetched; `ingest.sources.discover` it."""
+    """What the arguments of one run name: found when iterated, read when fetched. `discover` gives it."""
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -60,13 +64,35 @@ class Sources(Protocol):
         """Each source once, in a fixed order. A place that cannot be listed is a Source with a `problem`."""
         ...
 
-    def fetch(self, source: Source, spool: Path) -> Fetched:
+    def fetch(self, source: Source, spool: Path, *, known: str = "") -> Fetched:
         """Make the content of `source` a local file, in folder `spool` unless it is one already. Thread-safe.
 
-        Raises a LoadError: FetchError where trying again may help, LimitExceeded for what is too large.
+        `known` is the validator of what an earlier run has read; where a place tells only when asked for the content,
+        as web servers do, an equal one comes back as `unchanged`. Raises a LoadError: FetchError where trying again
+        may help, LimitExceeded for what is too large.
         """
         ...
 
     def close(self) -> None:
-        """Release connections."""
+        """Release connections, and end waits for them."""
+        ...
+
+
+class Place(Protocol):
+    """One kind of place: what each of the sources has that `discover` puts together."""
+
+    def root(self, argument: str | Path) -> str:
+        """URI of an argument. Raises SourceNotFound when there is no such thing, InvalidRequest, ConfigError."""
+        ...
+
+    def find(self, roots: Sequence[str]) -> Iterator[Source]:
+        """What is at and below `roots`; see `Sources.__iter__`."""
+        ...
+
+    def fetch(self, source: Source, spool: Path, *, known: str = "") -> Fetched:
+        """See `Sources.fetch`."""
+        ...
+
+    def close(self) -> None:
+        """See `Sources.close`."""
         ...
