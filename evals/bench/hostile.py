@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make(folder: Path, *, scale: float = 1.0) -> Iterator[Path]:
-    """Write every hostile file into `folder`, a pipe and links in circles among them; `scale` shrinks the large ones."""
+    """Write every hostile file into `folder`, pipe and links in circles included; `scale` shrinks the large ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in _FILES.items():
         path = folder / os.fsdecode(name)
