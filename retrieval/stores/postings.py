@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 """Shape (n,): which chunks count."""
 
+_DIGEST_TERMS = 50_000
+"""Terms looked at together, about a million postings."""
+
 
 @functools.lru_cache(maxsize=200_000)
 def term_hash(term: str) -> int:
@@ -85,6 +88,37 @@ def merge(parts: Sequence[Postings], alive: Sequence[Mask]) -> Postings:
     every = np.concatenate(hashes)
     order = np.argsort(every, kind="stable")  # stable: positions stay ascending within a term
     return _sorted(keys, lengths, every[order], np.concatenate(positions)[order], np.concatenate(counts)[order])
+
+
+def digests(index: Postings, chunks: int) -> NDArray[np.uint64]:
+    """64 bits over the terms and counts of each of `chunks` chunks: equal when these are, in whatever index."""
+    found = np.zeros(chunks, dtype=np.uint64)
+    for first in range(0, len(index.terms), _DIGEST_TERMS):
+        starts = index.starts[first : first + _DIGEST_TERMS + 1]
+        held = slice(int(starts[0]), int(starts[-1]))
+        mixed = np.repeat(index.terms[first : first + _DIGEST_TERMS], np.diff(starts))
+        mixed = (mixed ^ (mixed >> np.uint64(31))) * (2 * index.counts[held].astype(np.uint64) + np.uint64(1))
+        mixed ^= mixed >> np.uint64(29)
+        np.add.at(found, index.positions[held], mixed * np.uint64(0x9E3779B97F4A7C15))
+    return found
+
+
+def fault(index: Postings, chunks: int) -> str:
+    """What of an index over `chunks` chunks is not as drawn above, in words; empty when it is sound."""
+    frequencies = np.diff(index.starts)
+    if len(index.starts) != len(index.terms) + 1 or (frequencies < 1).any():
+        return "a term has no postings"
+    if not len(index.positions) == len(index.counts) == index.starts[-1] - index.starts[0]:
+        return "its postings have not as many positions as counts"
+    if (index.terms[1:] <= index.terms[:-1]).any():
+        return "its terms are not ascending"
+    if len(index.positions) and not 0 <= index.positions.min() <= index.positions.max() < chunks:
+        return "it names chunks that it does not have"
+    falling = index.positions[1:] <= index.positions[:-1]
+    falling[index.starts[1:-1] - 1] = False  # from one term to the next they may fall
+    if falling.any():
+        return "the postings of a term are not ascending"
+    return "" if index.counts.all() else "a posting counts nothing"
 
 
 def _sorted(

@@ -8,6 +8,7 @@ segment.py      immutable dense + lexical index of some chunks: build, merge, sa
 index.py        the segments that serve one commit; follows the catalog, in any process
 index_writer.py upkeep of the segments, beside any number of writers
 snapshot.py     one view of a collection
+keeper.py       compares, mends and purges; audit.py and segment_audit.py know what belongs together
 store.py        collections as folders, the handle that reads and writes
 """
 

@@ -205,6 +205,11 @@ class Catalog:
         )
         return [rows.document_info(row) for row in found]
 
+    def infos(self, doc_ids: Sequence[str]) -> list[DocumentInfo]:
+        """In no order; ids that are not there are left out."""
+        sql = f"{_DOCUMENT} WHERE d.doc_id IN (%s)"
+        return [rows.document_info(row) for row in self._in(sql, doc_ids)]
+
     def contents(self, edition: int, doc_ids: Sequence[str]) -> list[Replacement]:
         """In the order given; ids that are not there are left out."""
         dimension = self.edition(edition).embedder.dimension
@@ -254,18 +259,23 @@ class Catalog:
 
     # For the index
 
-    def index_input(self, edition: int, first: int, last: int) -> IndexInput:
-        """The chunks that live in a range of keys, ends included."""
+    def index_input(self, edition: int, first: int, last: int, *, limit: int = -1) -> IndexInput:
+        """The chunks that live in a range of keys, ends included; the first `limit` of them, where that is not -1.
+
+        A chunk without a vector of the right size cannot be found and is left out; see `audit`.
+        """
+        dimension = self.edition(edition).embedder.dimension
         found = self._db.execute(
             """SELECT c.chunk_key, v.value, c.context, c.text, c.chunk_id, c.doc_key
                FROM chunk c JOIN vector v USING (chunk_key)
-               WHERE c.edition = ? AND c.chunk_key BETWEEN ? AND ? ORDER BY c.chunk_key""",
-            (edition, first, last),
+               WHERE c.edition = ? AND c.chunk_key BETWEEN ? AND ? AND length(v.value) = ?
+               ORDER BY c.chunk_key LIMIT ?""",
+            (edition, first, last, 4 * dimension, limit),
         ).fetchall()
         vectors = np.frombuffer(b"".join(row[1] for row in found), dtype="<f4")
         return IndexInput(
             keys=np.array([row[0] for row in found], dtype=np.int64),
-            vectors=vectors.reshape(len(found), -1 if found else 0),
+            vectors=vectors.reshape(len(found), dimension),
             texts=[f"{context}\n{text}" if context else text for _, _, context, text, _, _ in found],
             chunk_ids=[row[4] for row in found],
             doc_keys=np.array([row[5] for row in found], dtype=np.int64),
@@ -275,6 +285,11 @@ class Catalog:
         """How many live chunks have a greater key than `key`; counts up to `limit`."""
         sql = "SELECT count(*) FROM (SELECT 1 FROM chunk WHERE edition = ? AND chunk_key > ? LIMIT ?)"
         return int(self._db.execute(sql, (edition, key, limit)).fetchone()[0])
+
+    def living(self, edition: int, first: int, last: int) -> int:
+        """How many chunks live in a range of keys, ends included."""
+        sql = "SELECT count(*) FROM chunk WHERE edition = ? AND chunk_key BETWEEN ? AND ?"
+        return int(self._db.execute(sql, (edition, first, last)).fetchone()[0])
 
     def segments(self, edition: int) -> list[SegmentRow]:
         """By first key; their ranges do not overlap."""
@@ -300,9 +315,47 @@ class Catalog:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
         return int(row[0]) if row else 0
 
+    def last_of(self, edition: int, first: int, last: int, *, limit: int) -> int | None:
+        """The greatest key of the first `limit` live chunks in a range of keys; None when there is none."""
+        sql = """SELECT max(chunk_key) FROM
+                 (SELECT chunk_key FROM chunk WHERE edition = ? AND chunk_key BETWEEN ? AND ?
+                  ORDER BY chunk_key LIMIT ?)"""
+        found: int | None = self._db.execute(sql, (edition, first, last, limit)).fetchone()[0]
+        return found
+
     def dropped(self) -> list[int]:
         """Editions that were dropped and of which something is still here."""
         return [number for (number,) in self._db.execute("SELECT edition FROM dropped")]
+
+    def rows(self, sql: str, *bound: object) -> Iterator[Row]:
+        """What a query of `audit` finds."""
+        return self._db.execute(sql, bound)
+
+    def reindex(self) -> None:
+        """Build what leads to the rows of tables anew. Raises StoreCorrupt when two rows are where one may be."""
+        with translated(self.path):
+            self._db.execute("REINDEX")
+
+    def rewrite(self) -> None:
+        """Write the whole file anew, without what was deleted, and empty its journal.
+
+        Takes as much disk again as the file has, in its folder and where SQLite keeps temporary files, and keeps other
+        writers waiting meanwhile. Raises WriterBusy when one is at work, or a reader holds an old commit, for longer
+        than `TURN_SECONDS`.
+        """
+        with translated(self.path):
+            try:
+                self._db.execute("VACUUM")
+                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                busy = 1
+        if busy:
+            raise WriterBusy(
+                f"collection {self.path.parent.name!r}: its journal cannot be emptied, since another process has been "
+                f"reading or writing for {TURN_SECONDS:.0f} s; wait for it, or stop it, and try again"
+            )
 
     def _begin_writing(self) -> None:
         try:

@@ -2,15 +2,16 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 
 import numpy as np
 
 from retrieval import filters
 from retrieval.ports import Replacement
-from retrieval.records import Chunking, Document, EmbedderInfo, SourceRecord
+from retrieval.records import Chunking, Document, DocumentInfo, EmbedderInfo, Scalar, SourceRecord
 from retrieval.stores import serial
+from retrieval.stores.faiss.mending import STATEMENTS
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.schema import insert_edition
 
@@ -111,6 +112,32 @@ class Changes:
         )
         return True
 
+    def mend(self) -> None:
+        """Remove rows that belong to nothing, and count again."""
+        for statement in STATEMENTS:
+            self._db.execute(statement)
+
+    def put_fields(self, document: DocumentInfo) -> None:
+        """Write anew what filters look at, of one document, from its metadata."""
+        row = self._db.execute("SELECT doc_key FROM document WHERE doc_id = ?", (document.doc_id,)).fetchone()
+        if row:
+            self._db.execute("DELETE FROM attribute WHERE doc_key = ?", row)
+            self._put_fields(row[0], document)
+
+    def replace_segments(self, edition: int, add: Sequence[SegmentRow], *, last: int, read_at: int) -> None:
+        """Put `add`, built of what lived up to key `last` at commit `read_at`, in the place of all an edition has."""
+        self._db.execute("DELETE FROM segment WHERE edition = ?", (edition,))
+        self._db.executemany("INSERT INTO segment VALUES (?, ?, ?, ?, ?)", map(astuple, add))
+        self._db.execute(
+            "DELETE FROM tombstone WHERE edition = ? AND chunk_key <= ? AND died <= ?", (edition, last, read_at)
+        )
+
+    def _put_fields(self, doc_key: int, document: DocumentInfo) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO attribute VALUES (?, ?, ?, ?)",  # a list may hold a value twice
+            [(*field, doc_key) for field in fields(document)],
+        )
+
     def _put_document(self, document: Document) -> int:
         cursor = self._db.execute(
             """INSERT INTO document (doc_id, version, source_uri, title, media_type, characters, page_starts, metadata)
@@ -123,14 +150,7 @@ class Changes:
         doc_key = int(cursor.lastrowid or 0)
         elements = serial.elements_json(document.elements)
         self._db.execute("INSERT INTO content VALUES (?, ?, ?)", (doc_key, document.text, elements))
-        self._db.executemany(
-            "INSERT OR IGNORE INTO attribute VALUES (?, ?, ?, ?)",  # a list may hold a value twice
-            [
-                (name, filters.kind(value), value, doc_key)
-                for name in document.metadata
-                for value in filters.values(document.info, name)
-            ],
-        )
+        self._put_fields(doc_key, document.info)
         self._db.execute("UPDATE meta SET value = value + 1 WHERE name = 'documents'")
         return doc_key
 
@@ -175,3 +195,10 @@ class Changes:
             "UPDATE edition SET documents = documents + ?, chunks = chunks + ? WHERE number = ?",
             (documents, chunks, edition),
         )
+
+
+def fields(document: DocumentInfo) -> Iterator[tuple[str, str, Scalar]]:
+    """Name, type and value of what a document can be filtered by; each member of a list by itself."""
+    for name in document.metadata:
+        for value in filters.values(document, name):
+            yield name, filters.kind(value), value

@@ -13,17 +13,18 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from retrieval.errors import StoreUnavailable
+from retrieval.errors import StoreUnavailable, WriterBusy
 from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog
+from retrieval.stores.faiss.catalog import TURN_SECONDS, Catalog
 from retrieval.stores.faiss.dense import IndexKind
 from retrieval.stores.faiss.index import IndexFollower, Part
 from retrieval.stores.faiss.rows import SegmentRow
@@ -47,6 +48,9 @@ takes three times as long. For a share it costs up to ten times its own indexing
 _LOCK = "upkeep.lock"
 _PURGE_CHUNKS = 2000
 """Chunks of a dropped edition removed in one commit: other writers wait some tens of milliseconds at most."""
+_BUILD_CHUNKS = 50_000
+"""Chunks of a segment when all of an edition's are built anew: 200 MB of memory."""
+_LOOK_SECONDS = 0.05
 _FOLDER = re.compile(r"\.?\d{12}-\d{12}-[0-9a-f]{8}(\.partial)?")
 
 
@@ -103,22 +107,79 @@ class IndexWriter:
             for edition in catalog.editions():
                 for row in catalog.segments(edition):
                     self._repair(catalog, row)
-            known = catalog.segment_names()
-            for path in self._home.iterdir():
-                if path.name not in known and _FOLDER.fullmatch(path.name):
-                    segments.remove(path)
+            self._clear_away(catalog)
         self.purge()
 
     def purge(self) -> None:
         """Remove what dropped editions held, in small commits."""
         with self._turn() as catalog:
-            if catalog is None:
-                return
-            for edition in catalog.dropped():
-                more = True
-                while more:
-                    with catalog.writing() as changes:
-                        more = changes.purge(edition, _PURGE_CHUNKS)
+            if catalog is not None:
+                self._purge(catalog)
+
+    def orphans(self) -> list[str]:
+        """Folders of segments that the catalog does not know; none while somebody may be writing one."""
+        with self._turn() as catalog:
+            return [] if catalog is None else [path.name for path in self._orphans(catalog)]
+
+    def mend(self, names: Container[str], editions: Collection[int]) -> None:
+        """Build segments of these names anew from the catalog, and all of these editions; clear away the rest."""
+        with self._own_turn() as catalog:
+            for edition in catalog.editions():
+                if edition in editions:
+                    self._build_all(catalog, edition)
+                    continue
+                for row in catalog.segments(edition):
+                    if row.name in names:
+                        self._build(catalog, row)
+            self._clear_away(catalog)
+
+    def bury(self) -> None:
+        """Leave nothing on the disk of what was deleted: in segments, in the rows of dropped editions, in free pages.
+
+        Raises WriterBusy when another process is at work for longer than `TURN_SECONDS`.
+        """
+        with self._own_turn() as catalog:
+            self._purge(catalog)
+            for edition in catalog.editions():
+                for row in catalog.segments(edition):
+                    if catalog.dead(row):
+                        self._build(catalog, row)
+            self._clear_away(catalog)
+            catalog.rewrite()
+
+    def _purge(self, catalog: Catalog) -> None:
+        for edition in catalog.dropped():
+            more = True
+            while more:
+                with catalog.writing() as changes:
+                    more = changes.purge(edition, _PURGE_CHUNKS)
+
+    def _clear_away(self, catalog: Catalog) -> None:
+        for path in self._orphans(catalog):
+            segments.remove(path)
+
+    def _orphans(self, catalog: Catalog) -> list[Path]:
+        if not self._home.is_dir():
+            return []
+        known = catalog.segment_names()
+        return [path for path in self._home.iterdir() if path.name not in known and _FOLDER.fullmatch(path.name)]
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[Catalog]:
+        """The catalog, once nobody else looks after the index. Raises WriterBusy after `TURN_SECONDS`."""
+        patience = time.monotonic() + TURN_SECONDS
+        while True:
+            with self._turn() as catalog:
+                if catalog is not None:
+                    self._home.mkdir(exist_ok=True)
+                    yield catalog
+                    return
+            if time.monotonic() > patience:
+                raise WriterBusy(
+                    f"the index of collection {self._path.parent.name!r} is being completed by another process, which "
+                    f"has not finished within {TURN_SECONDS:.0f} s; wait for it, and try again"
+                )
+            time.sleep(_LOOK_SECONDS)
 
     @contextmanager
     def _turn(self) -> Iterator[Catalog | None]:
@@ -170,23 +231,46 @@ class IndexWriter:
             segments.load(self._home / row.name)
         except (FileNotFoundError, SegmentInvalid) as exc:
             _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
-            with catalog.reading():
-                read_at = catalog.sequence()
-                segment = self._index(row.edition).build(catalog, row.first_key, row.last_key)
-            self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), segment)
+            self._build(catalog, row)
+
+    def _build(self, catalog: Catalog, row: SegmentRow) -> None:
+        """Put what lives in the range of a segment in its place, from the catalog."""
+        with catalog.reading():
+            read_at = catalog.sequence()
+            segment = self._index(row.edition).build(catalog, row.first_key, row.last_key)
+        self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), segment)
+
+    def _build_all(self, catalog: Catalog, edition: int) -> None:
+        """Put segments built of ascending ranges in the place of whatever an edition has.
+
+        In one commit, up to the same key as before: who follows it takes what is older for indexed.
+        """
+        added: list[SegmentRow] = []
+        with catalog.reading():
+            read_at, covered = catalog.sequence(), _covered(catalog, edition)
+            first = 1
+            while (last := catalog.last_of(edition, first, covered, limit=_BUILD_CHUNKS)) is not None:
+                segment = self._index(edition).build(catalog, first, last)
+                added.append(self._save(edition, first, last, segment))
+                first = last + 1
+        if added:
+            added[-1] = replace(added[-1], last_key=max(covered, added[-1].last_key))
+        with catalog.writing() as changes:
+            changes.replace_segments(edition, added, last=covered, read_at=read_at)
+
+    def _save(self, edition: int, first: int, last: int, segment: Segment) -> SegmentRow:
+        name = f"{first:012d}-{last:012d}-{secrets.token_hex(4)}"
+        try:
+            segments.save(segments.with_short_way(segment, self._kind), self._home / name)
+        except (OSError, RuntimeError) as exc:  # FAISS raises the latter
+            self._check()
+            raise StoreUnavailable(
+                f"the index in {self._home} cannot be written: {exc}; documents are safe, free some disk"
+            ) from exc
+        return SegmentRow(name, edition, first, last, len(segment))
 
     def _put(self, catalog: Catalog, edition: int, step: _Step, segment: Segment) -> bool:
-        added = None
-        if len(segment):
-            name = f"{step.first:012d}-{step.last:012d}-{secrets.token_hex(4)}"
-            added = SegmentRow(name, edition, step.first, step.last, len(segment))
-            try:
-                segments.save(segments.with_short_way(segment, self._kind), self._home / name)
-            except (OSError, RuntimeError) as exc:  # FAISS raises the latter
-                self._check()
-                raise StoreUnavailable(
-                    f"the index in {self._home} cannot be written: {exc}; documents are safe, free some disk"
-                ) from exc
+        added = self._save(edition, step.first, step.last, segment) if len(segment) else None
         with catalog.writing() as changes:
             switched = changes.switch_segments(
                 edition=edition, first=step.first, last=step.last, remove=step.rows, add=added, read_at=step.read_at

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from retrieval.analysis import analyzer
@@ -42,6 +42,7 @@ from retrieval.stores.faiss.changes import Changes
 from retrieval.stores.faiss.dense import IndexKind
 from retrieval.stores.faiss.index import IndexFollower, IndexState
 from retrieval.stores.faiss.index_writer import IndexWriter
+from retrieval.stores.faiss.keeper import FaissKeeper
 from retrieval.stores.faiss.schema import create
 from retrieval.stores.faiss.snapshot import FaissSnapshot
 
@@ -97,6 +98,9 @@ class FaissCollections:
                 raise CollectionNotFound(f"no collection {name!r} in {self.root}; there are: {known}")
             return FaissStore(folder, writable=writable, index=self._kind)
 
+    def keeper(self, name: str) -> FaissKeeper:
+        return FaissKeeper(self.open(name))
+
     def drop(self, name: str) -> None:
         try:
             self.open(name).close()  # raises when it is not there, or of a newer version
@@ -119,6 +123,7 @@ class FaissStore:
 
     def __init__(self, folder: Path, *, writable: bool, index: IndexKind) -> None:
         self.folder = folder
+        self.segments = folder / _SEGMENTS
         self._writable = writable
         self._writing = threading.Lock()
         self._closed = False
@@ -130,10 +135,10 @@ class FaissStore:
         self._catalog = Catalog(folder / _CATALOG, writable=writable)
         try:
             self._check_still_there()
-            self._terms = analyzer(self._catalog.language()).terms
-            self._upkeep = IndexWriter(folder / _CATALOG, self._follower, index, self._check_still_there)
+            self.terms = analyzer(self._catalog.language()).terms
+            self.upkeep = IndexWriter(folder / _CATALOG, self._follower, index, self._check_still_there)
             if writable:
-                self._upkeep.repair()
+                self.upkeep.repair()
         except BaseException:
             self._catalog.close()
             raise
@@ -206,7 +211,7 @@ class FaissStore:
             catalog.edition(edition)
             check_not_live_to_drop(edition, catalog.live())
             changes.drop_edition(edition)
-        self._upkeep.repair()
+        self.upkeep.repair()
 
     def close(self) -> None:
         with self._writing:
@@ -216,7 +221,7 @@ class FaissStore:
         if self._writable:
             try:
                 self._check_still_there()
-                self._upkeep.complete(written=self._written)
+                self.upkeep.complete(written=self._written)
             except CollectionNotFound:
                 pass
             except (StoreUnavailable, WriterBusy) as exc:
@@ -224,6 +229,24 @@ class FaissStore:
         for catalog in [*self._idle, self._catalog]:
             catalog.close()
         self._idle.clear()
+
+    @contextmanager
+    def reading(self) -> Iterator[Catalog]:
+        """The catalog at one commit, for who looks behind the index."""
+        catalog = self._reader()
+        try:
+            with catalog.reading():
+                yield catalog
+        finally:
+            catalog.close()
+
+    @contextmanager
+    def mending(self) -> Iterator[Catalog]:
+        """A connection that may write, whatever this handle was opened for."""
+        self._check_still_there()
+        with closing(Catalog(self.folder / _CATALOG, writable=True)) as catalog:
+            self._check_still_there()
+            yield catalog
 
     @contextmanager
     def _write(self) -> Iterator[tuple[Catalog, Changes]]:
@@ -237,10 +260,10 @@ class FaissStore:
 
     def _look_after(self, edition: int) -> None:
         with self._writing:
-            due = self._upkeep.is_due(self._catalog, edition)
+            due = self.upkeep.is_due(self._catalog, edition)
         if due:
             try:
-                self._upkeep.complete(at_least=index_writer.FLUSH_CHUNKS)
+                self.upkeep.complete(at_least=index_writer.FLUSH_CHUNKS)
             except WriterBusy as exc:
                 _log.warning("the index of %s will be completed by a later commit: %s", self.folder, exc)
 
@@ -280,7 +303,7 @@ class FaissStore:
     def _follower(self, edition: int) -> IndexFollower:
         with self._following:
             known = self._followers.get(edition)
-            follower = known[0] if known else IndexFollower(self.folder / _SEGMENTS, edition, self._terms)
+            follower = known[0] if known else IndexFollower(self.segments, edition, self.terms)
             self._followers[edition] = (follower, time.monotonic())
         return follower
 

@@ -186,7 +186,7 @@ def test_a_dropped_edition_leaves_nothing(collections: FaissCollections, monkeyp
     for edition in (2, 3):
         assert store.add_edition(embedder=FakeEmbedder().info, chunking=Chunking()) == edition
         assert store.index(everything, edition=edition) == 3
-    store._upkeep.complete()
+    store.upkeep.complete()
     with store.snapshot(edition=2) as snapshot:
         assert len(snapshot.search_dense(QUERY, k=9)) == 6
     assert len(segments(collections)) == 3
