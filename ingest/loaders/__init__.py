@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, cast
 
+from ingest.loaders import archive
 from ingest.loaders.builder import Origin
 from ingest.loaders.detection import detect
 from retrieval.errors import CorruptFile, EncryptedFile, FootnoteError
 from retrieval.records import Document, MetadataValue
 
-CLEANING_VERSION = 1
+CLEANING_VERSION = 2
 """Of what all loaders share (builder, cleaning, detection); part of every parser's identity."""
 
 
@@ -68,6 +69,7 @@ def identify(data: bytes, name: str, hint: str = "") -> Loader:
     if file_type == "encrypted":
         raise EncryptedFile(f"{name!r} is protected by a password; save it without one")
     module, media_type = _FORMATS[file_type]
+    media_type = media_type or archive.MEDIA_TYPES[archive.kind(data)]
     return Loader(module, _module(module).VERSION, file_type, media_type)
 
 
@@ -84,6 +86,7 @@ def _module(name: str) -> _LoaderModule:
 _OPENXML = "application/vnd.openxmlformats-officedocument."
 
 _FORMATS = {
+    "archive": ("archive", ""),
     "pdf": ("pdf", "application/pdf"),
     "markdown": ("markdown", "text/markdown"),
     "text": ("text", "text/plain"),
@@ -101,11 +104,13 @@ _FORMATS = {
     "org": ("unstructured", "text/org"),
     "eml": ("mail", "message/rfc822"),
     "rtf": ("unstructured", "application/rtf"),
-    "odt": ("unstructured", "application/vnd.oasis.opendocument.text"),
-    "epub": ("unstructured", "application/epub+zip"),
+    "odt": ("odf", "application/vnd.oasis.opendocument.text"),
+    "ods": ("odf", "application/vnd.oasis.opendocument.spreadsheet"),
+    "odp": ("odf", "application/vnd.oasis.opendocument.presentation"),
+    "epub": ("epub", "application/epub+zip"),
     "doc": ("unstructured", "application/msword"),
     "ppt": ("unstructured", "application/vnd.ms-powerpoint"),
     "xls": ("unstructured", "application/vnd.ms-excel"),
-    "msg": ("unstructured", "application/vnd.ms-outlook"),
+    "msg": ("msg", "application/vnd.ms-outlook"),
 }
-"""File type, as `detect` names it: the module that reads it, and its media type."""
+"""File type, as `detect` names it: the module that reads it, and its media type; none where the kind decides."""

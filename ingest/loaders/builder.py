@@ -212,7 +212,7 @@ class DocumentBuilder:
 _MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
 _NO_TITLE = re.compile(
-    r"(?i)^(?:\(?(?:untitled|anonymous|unspecified)\)?|slide \d+|presentation\d*|document\d*|[\d\W_]+"
+    r"(?i)^(?:\(?(?:untitled(?: document)?|anonymous|unspecified)\)?|slide \d+|presentation\d*|document\d*|[\d\W_]+"
     r"|(?:microsoft )?(?:word|powerpoint|excel)(?: presentation| document)?)$"
     r"|^microsoft (?:word|powerpoint|excel) - "
 )

@@ -6,10 +6,14 @@ extension decides; a text file of any other name is plain text.
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from pathlib import PurePosixPath
 
+import olefile
+
+from ingest.loaders import archive
 from ingest.loaders.charset import is_binary
 from retrieval.errors import CorruptFile, EmptyDocument, UnsupportedMedia
 
@@ -42,7 +46,10 @@ TEXT_EXTENSIONS = {
     "rtf": "rtf",
 }
 
-BINARY_EXTENSIONS = {"pdf", "docx", "docm", "pptx", "pptm", "xlsx", "xlsm", "odt", "epub", "doc", "ppt", "xls", "msg"}
+BINARY_EXTENSIONS = {
+    *("pdf", "docx", "docm", "pptx", "pptm", "xlsx", "xlsm", "odt", "ods", "odp", "epub", "doc", "ppt", "xls", "msg"),
+    *("zip", "gz", "tgz", "bz2", "tbz2", "xz", "txz"),
+}
 
 _MAGIC = (
     (b"%PDF-", "pdf"),
@@ -59,14 +66,11 @@ _UNREADABLE = (
     (b"II*\x00", "a TIFF image"),
     (b"MM\x00*", "a TIFF image"),
     (b"BM", "a BMP image"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
-    (b"SQLite file_type 3", "a database"),
+    (b"SQLite format 3", "a database"),
     (b"OggS", "a sound file"),
     (b"ID3", "a sound file"),
 )
@@ -86,7 +90,7 @@ _HINTS = {
 }
 """The extension that a media type stands for."""
 
-# The names of streams in an OLE compound file are UTF-16; which of them it has says which program wrote it.
+# Which of these streams lies at the top of an OLE compound file says which program wrote it.
 _OLE_STREAMS = (
     ("EncryptedPackage", "encrypted"),
     ("__properties_version1.0", "msg"),
@@ -97,9 +101,16 @@ _OLE_STREAMS = (
 )
 
 _ZIP_PARTS = (("word/document", "docx"), ("ppt/presentation", "pptx"), ("xl/workbook", "xlsx"))
+_ODF = "application/vnd.oasis.opendocument."
 _ZIP_MEDIA = {
-    b"application/epub+zip": "epub",
-    b"application/vnd.oasis.opendocument.text": "odt",
+    "application/epub+zip": "epub",
+    _ODF + "text": "odt",
+    _ODF + "text-template": "odt",
+    _ODF + "text-master": "odt",
+    _ODF + "spreadsheet": "ods",
+    _ODF + "spreadsheet-template": "ods",
+    _ODF + "presentation": "odp",
+    _ODF + "presentation-template": "odp",
 }
 
 _HTML = re.compile(
@@ -109,7 +120,7 @@ _MAIL = re.compile(rb"(?:(?:Received|Return-Path|Delivered-To|Message-ID|MIME-Ve
 
 
 def detect(data: bytes, name: str, hint: str = "") -> str:
-    """The type of a file, as one word: 'pdf', 'docx', 'markdown', 'text', ...
+    """The type of a file, as one word: 'pdf', 'docx', 'markdown', 'text', ...; 'archive' for what holds files.
 
     `hint` is a media type from a server, of use for text whose name has no extension that says more.
     Raises EmptyDocument for no bytes at all, UnsupportedMedia for what is no document, CorruptFile for a broken
@@ -122,6 +133,8 @@ def detect(data: bytes, name: str, hint: str = "") -> str:
     for magic, file_type in _MAGIC:
         if head.lstrip().startswith(magic):
             return _container(file_type, data, name, extension)
+    if archive.kind(data):
+        return "archive"
     if extension == "pdf" or (b"%PDF-" in data[:1024] and is_binary(data)):
         return "pdf"  # some writers put junk before the header; pdfium decides
     _refuse_binary(data, name, extension)
@@ -152,30 +165,35 @@ def _container(file_type: str, data: bytes, name: str, extension: str) -> str:
 
 def _zip_format(data: bytes, name: str) -> str:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            media = b""
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
-                media = archive.read("mimetype").strip()
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            names = package.namelist()
+            media = ""
+            if "mimetype" in names and package.getinfo("mimetype").file_size < 200:
+                media = package.read("mimetype").decode("ascii", errors="replace").strip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as exc:
         raise CorruptFile(f"{name!r} is a damaged ZIP container: {exc}; get a fresh copy") from exc
     for part, file_type in _ZIP_PARTS:
-        if any(entry.startswith(part) for entry in names):
+        if any(entry.startswith(part) and entry.endswith(".xml") for entry in names):
             return file_type
     if media in _ZIP_MEDIA:
         return _ZIP_MEDIA[media]
-    raise UnsupportedMedia(f"{name!r} is a ZIP archive, no document; unpack it and ingest the folder")
+    if "[Content_Types].xml" in names or media.startswith("application/"):
+        raise UnsupportedMedia(
+            f"{name!r} is a package of a kind that is not read ({media or 'Office'}); export it as PDF"
+        )
+    return "archive"
 
 
 def _ole_format(data: bytes, name: str, extension: str) -> str:
-    found = [file_type for stream, file_type in _OLE_STREAMS if stream.encode("utf-16-le") in data]
-    if found and found[0] == "encrypted":
-        return "encrypted"
-    if extension in found:  # a mail may hold a spreadsheet, a letter a slide
-        return extension
+    try:
+        with olefile.OleFileIO(io.BytesIO(data)) as container:
+            names = {path[0] for path in container.listdir()}
+    except (OSError, ValueError, IndexError, struct.error) as exc:
+        raise CorruptFile(f"{name!r} is a damaged OLE container: {exc}; get a fresh copy") from exc
+    found = [file_type for stream, file_type in _OLE_STREAMS if stream in names]
     if not found:
         raise UnsupportedMedia(f"{name!r} is an OLE container of an unknown program; export it to a current format")
-    return found[0]
+    return extension if extension in found else found[0]
 
 
 def _refuse_binary(data: bytes, name: str, extension: str) -> None:
@@ -185,7 +203,11 @@ def _refuse_binary(data: bytes, name: str, extension: str) -> None:
         return
     for magic, kind in _UNREADABLE:
         if data.startswith(magic):
-            advice = "text recognition (OCR) is needed" if "image" in kind else "no text can be read from it"
+            advice = "no text can be read from it"
+            if "image" in kind:
+                advice = "text recognition (OCR) is needed"
+            elif "archive" in kind:
+                advice = "unpack it and ingest the folder"
             raise UnsupportedMedia(f"{name!r} is {kind}: {advice}")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         raise UnsupportedMedia(f"{name!r} is a WebP image: text recognition (OCR) is needed")

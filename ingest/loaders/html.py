@@ -45,7 +45,7 @@ _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
-    root = parse(decode(data, declared=_declared(data[:8192])))
+    root = parse(decode(data, declared=declared_charset(data[:8192])))
     if root is None:
         raise EmptyDocument(f"{origin.name!r} holds no text")
     builder = DocumentBuilder()
@@ -300,6 +300,7 @@ def _metadata(root: Any) -> dict[str, object]:
     return fields
 
 
-def _declared(head: bytes) -> str:
+def declared_charset(head: bytes) -> str:
+    """The encoding that the beginning of a page names; empty when it names none."""
     match = _XML_ENCODING.search(head) or _CHARSET.search(head)
     return match[1].decode("ascii") if match else ""

@@ -1,4 +1,4 @@
-"""The long tail by unstructured: Outlook messages, e-books, ODT, RTF, reStructuredText, Org, old Office formats.
+"""The long tail by unstructured: RTF, reStructuredText, Org, old Office formats.
 
 An optional extra. Left to itself unstructured downloads a language model, detects the language of every paragraph and
 reports its use over the network; here it is given a rule-based sentence splitter, told not to detect, and switched
@@ -9,21 +9,20 @@ import io
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ingest.loaders import html, mail, zip_guard
+from ingest.loaders import html
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 _EXTRA = "reading {} files needs: pip install 'footnote[unstructured]'"
-_ZIPPED = frozenset({"epub", "odt"})
 _OFFICE = frozenset({"doc", "ppt"})
 _TEXT = frozenset({"rst", "org"})
 
@@ -36,15 +35,10 @@ def load(data: bytes, origin: Origin) -> Document:
         raise UnsupportedMedia(
             f"{origin.name!r} needs LibreOffice to be read; install it, or save the file as .{origin.file_type}x"
         )
-    if origin.file_type in _ZIPPED:
-        zip_guard.check(data, origin.name, doctype=True)
     elements = _partition(data, origin)
-    if not elements and b"e\0n\0c\0r\0y\0p\0t" in data:
-        raise EncryptedFile(f"{origin.name!r} is an encrypted message; save it decrypted")
     builder = DocumentBuilder()
-    fields = _add_mail_head(builder, elements) if origin.file_type == "msg" else {}
-    _add_elements(builder, elements, headings=origin.file_type != "msg")
-    return builder.build(origin, title=str(fields.get("subject", "")), metadata=fields)
+    _add_elements(builder, elements)
+    return builder.build(origin)
 
 
 def _partition(data: bytes, origin: Origin) -> list[Any]:
@@ -53,8 +47,6 @@ def _partition(data: bytes, origin: Origin) -> list[Any]:
     if origin.file_type in _TEXT:
         data = decode(data).encode("utf-8")  # pandoc reads nothing else
     options: dict[str, Any] = {"languages": [""]}  # an empty one: do not detect
-    if origin.file_type == "msg":
-        options["process_attachments"] = False
     try:
         elements: list[Any] = partition(file=io.BytesIO(data), **options)
     except ImportError as exc:
@@ -90,20 +82,7 @@ def _tame() -> None:
     vars(tokenize)["_get_nlp"] = lambda: pipeline
 
 
-def _add_mail_head(builder: DocumentBuilder, elements: Iterable[Any]) -> dict[str, object]:
-    metadata = next((element.metadata for element in elements), None)
-    if metadata is None:
-        return {}
-    return mail.add_head(
-        builder,
-        subject=metadata.subject or "",
-        sender=", ".join(metadata.sent_from or ()),
-        receiver=", ".join(metadata.sent_to or ()),
-        date=metadata.last_modified or "",
-    )
-
-
-def _add_elements(builder: DocumentBuilder, elements: Sequence[Any], *, headings: bool) -> None:
+def _add_elements(builder: DocumentBuilder, elements: Sequence[Any]) -> None:
     page: object = None
     top = min((e.metadata.category_depth or 0 for e in elements if e.category == "ListItem"), default=0)
     for element in elements:
@@ -115,7 +94,7 @@ def _add_elements(builder: DocumentBuilder, elements: Sequence[Any], *, headings
         match element.category:
             case "Header" | "Footer" | "PageBreak" | "Image":
                 continue
-            case "Title" if headings and depth is not None:
+            case "Title" if depth is not None:
                 builder.heading(element.text, min(depth + 1, 6))
             case "ListItem":
                 builder.item(element.text, depth=min((depth or 0) - top, 8))

@@ -6,6 +6,9 @@ A bomb is refused by what the archive declares, and, because a declaration can l
 import io
 import zipfile
 import zlib
+from typing import Any
+
+from lxml import etree
 
 from retrieval.errors import CorruptFile, EncryptedFile
 
@@ -42,6 +45,20 @@ def check(data: bytes, name: str, *, doctype: bool = False) -> None:
                 total = _count(archive, part, total, name, doctype=doctype)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as exc:
         raise CorruptFile(f"{name!r} is a damaged ZIP container: {exc}; get a fresh copy") from exc
+
+
+def xml_part(archive: zipfile.ZipFile, part: str, *, required: bool = False) -> Any:
+    """The root of an XML part of an archive that was checked, None where it has no such part or the part is broken.
+
+    Entities stay unexpanded and nothing is fetched. Raises CorruptFile for one that is `required`.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
+    try:
+        return etree.fromstring(archive.read(part), parser)
+    except (KeyError, etree.XMLSyntaxError, ValueError) as exc:
+        if required:
+            raise CorruptFile(f"its part {part!r} is missing or damaged ({exc}); get a fresh copy") from exc
+        return None
 
 
 def _count(archive: zipfile.ZipFile, part: zipfile.ZipInfo, total: int, name: str, *, doctype: bool) -> int:

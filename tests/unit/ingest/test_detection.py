@@ -1,13 +1,18 @@
 """What a file is taken for: content first, then name."""
 
+import bz2
+import gzip
+import lzma
+
 import pytest
 
-from ingest.loaders import identify
+from ingest.loaders import CLEANING_VERSION, identify
 from ingest.loaders.charset import decode, is_binary
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, UnsupportedMedia
+from tests.unit.ingest.compound import compound
 from tests.unit.ingest.files import container, pdf, read
 
-OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
+TAR = b"a.txt".ljust(257, b"\0") + b"ustar\x0000" + bytes(248)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +38,16 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
         (container({"xl/workbook.xml": "x"}), "a.zip", "xlsx"),
         (container({"mimetype": "application/epub+zip"}), "book", "epub"),
         (container({"mimetype": "application/vnd.oasis.opendocument.text"}), "a.odt", "odt"),
-        (OLE + "WordDocument".encode("utf-16-le"), "a", "doc"),
-        (OLE + "WordDocumentPowerPoint Document".encode("utf-16-le"), "a.ppt", "ppt"),
+        (container({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), "a", "ods"),
+        (compound({"WordDocument": b"x"}), "a", "doc"),
+        (compound({"WordDocument": b"x", "PowerPoint Document": b"x"}), "a.ppt", "ppt"),
+        (compound({"__properties_version1.0": b"x", "__attach/EncryptedPackage": b"x"}), "a", "msg"),
+        (container({"a.md": "x"}), "a.zip", "archive"),
+        (b"PK\x05\x06" + bytes(18), "empty", "archive"),
+        (TAR, "backup", "archive"),
+        (gzip.compress(b"x"), "a.txt.gz", "archive"),
+        (bz2.compress(b"x"), "a", "archive"),
+        (lzma.compress(b"x"), "a", "archive"),
     ],
 )
 def test_content_decides_and_the_name_settles_the_rest(data: bytes, name: str, file_type: str) -> None:
@@ -51,11 +64,24 @@ def test_content_decides_and_the_name_settles_the_rest(data: bytes, name: str, f
         (b"\x89PNG\r\n\x1a\n\x00\x00", "a.png", UnsupportedMedia, "a PNG image.*OCR"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "a.txt", UnsupportedMedia, "a PNG image"),
         (b"RIFF\x00\x00\x00\x00WEBP", "a", UnsupportedMedia, "WebP"),
-        (b"\x1f\x8b\x08\x00", "a.gz", UnsupportedMedia, "gzip archive"),
+        (b"no gzip", "a.gz", CorruptFile, "is no GZ file"),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", "a.7z", UnsupportedMedia, "7-Zip archive: unpack it"),
+        (
+            container({"[Content_Types].xml": "x", "xl/workbook.bin": "x"}),
+            "a.xlsb",
+            UnsupportedMedia,
+            "export it as PDF",
+        ),
         (bytes(range(256)), "a.dat", UnsupportedMedia, "binary and of no known format"),
-        (container({"a.md": "x"}), "a.zip", UnsupportedMedia, "ZIP archive.*unpack"),
-        (OLE, "a.foo", UnsupportedMedia, "OLE container"),
-        (OLE + "EncryptedPackage".encode("utf-16-le"), "a.xlsx", EncryptedFile, "protected by a password"),
+        (
+            container({"a.md": "x"}),
+            "a.zip",
+            UnsupportedMedia,
+            r"an archive \(zip\), no document; ingest it as a source",
+        ),
+        (compound({"Foo": b"x"}), "a.foo", UnsupportedMedia, "OLE container"),
+        (compound({"Foo": b"x"})[:500], "a.doc", CorruptFile, "damaged OLE container"),
+        (compound({"EncryptedPackage": b"x"}), "a.xlsx", EncryptedFile, "protected by a password"),
     ],
 )
 def test_what_is_no_document_is_refused_with_its_reason(
@@ -70,7 +96,7 @@ def test_the_identity_of_a_parser_names_module_and_version() -> None:
     """It goes into the ledger, so that a better parser reads its files again."""
     loader = identify(b"# A", "a.md")
     assert (loader.name, loader.media_type) == ("markdown", "text/markdown")
-    assert loader.parser_id == f"markdown/{loader.version}.1"
+    assert loader.parser_id == f"markdown/{loader.version}.{CLEANING_VERSION}"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, LoadError, MissingExtra
+from retrieval.errors import CorruptFile, EmptyDocument, LoadError, MissingExtra
 from tests.unit.ingest.files import read, shown
 
 
@@ -269,56 +269,6 @@ class TestData:
         """Format 3 had its cells elsewhere."""
         with pytest.raises(CorruptFile, match="no Jupyter notebook of format 4"):
             read('{"worksheets": []}', "a.ipynb")
-
-
-MAIL = (
-    "From: Eva =?utf-8?q?M=C3=BCller?= <eva@example.org>\nTo: a@example.org, b@example.org\nSubject: The plan\n"
-    "Date: Mon, 5 Feb 2024 10:00:00 +0100\nMIME-Version: 1.0\n"
-)
-
-
-class TestMail:
-    def test_head_and_plain_body(self) -> None:
-        """Who wrote what to whom and when, as text and as metadata."""
-        document = read(MAIL + "Content-Type: text/plain; charset=utf-8\n\nSee you.\n", "a.eml")
-        assert document.title == "The plan"
-        assert "From: Eva Müller <eva@example.org>" in document.text
-        assert document.text.endswith("See you.")
-        assert document.metadata == {
-            "subject": "The plan",
-            "author": ("Eva Müller <eva@example.org>",),
-            "to": ("a@example.org", "b@example.org"),
-            "created": "2024-02-05T10:00:00",
-        }
-
-    def test_one_alternative_is_read_and_attachments_are_named(self) -> None:
-        """The same text twice would be found twice."""
-        body = (
-            'Content-Type: multipart/mixed; boundary="m"\n\n--m\nContent-Type: multipart/alternative; boundary="a"\n\n'
-            "--a\nContent-Type: text/plain\n\nplain\n--a\nContent-Type: text/html\n\n<p>rich</p>\n--a--\n"
-            '--m\nContent-Type: application/pdf; name="x.pdf"\n'
-            'Content-Disposition: attachment; filename="x.pdf"\n\n%PDF\n--m--\n'
-        )
-        document = read(MAIL + body, "a.eml")
-        assert "rich" in document.text
-        assert "plain" not in document.text
-        assert document.text.endswith("Attachments: x.pdf")
-
-    def test_a_message_within_a_message_is_read(self) -> None:
-        """Forwarded mail is content."""
-        inner = "Content-Type: message/rfc822\n\nSubject: Inner\nFrom: x@example.org\n\nInner text.\n"
-        text = read(MAIL + inner, "a.eml").text
-        assert "Inner text." in text
-
-    def test_an_encrypted_message_says_so(self) -> None:
-        """It has a body, but none that can be read."""
-        with pytest.raises(EncryptedFile, match="save it decrypted"):
-            read(MAIL + 'Content-Type: multipart/encrypted; boundary="x"\n\n--x--\n', "a.eml")
-
-    def test_what_has_no_header_is_no_mail(self) -> None:
-        """The message tells how to read it all the same."""
-        with pytest.raises(CorruptFile, match=r"no mail header; name it \.txt"):
-            read("\nJust words\n", "a.eml")
 
 
 class TestUnstructured:
