@@ -59,7 +59,7 @@ class LocalFiles:
         sidecar = Path(source.sidecar) if source.sidecar else None
         if sidecar:
             name = shown(sidecar.name)
-            metadata = sidecars.parse(read_file(sidecar, name=name, max_bytes=sidecars.MAX_BYTES), name)
+            metadata = sidecars.parse(read_file(sidecar, name=name, max_bytes=sidecars.MAX_BYTES, setting=""), name)
         # Times are looked at before the file is read: what changes after this has other times in the next run.
         return Fetched(source.path, metadata=metadata, validator=_validator_now(source.path, sidecar))
 
@@ -67,8 +67,10 @@ class LocalFiles:
         """Nothing is held."""
 
 
-def read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
+def read_file(path: Path, *, name: str, max_bytes: int, setting: str = "ingest.max_file_bytes") -> bytes:
     """The bytes of a regular file. Never waits for a writer, and never reads more than `max_bytes` and one.
+
+    `setting` is where the limit comes from, for the error.
 
     Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read.
     """
@@ -80,12 +82,12 @@ def read_file(path: Path, *, name: str, max_bytes: int) -> bytes:
             if not stat.S_ISREG(info.st_mode):
                 raise FetchError(f"{name!r} cannot be read: it is no regular file any more")
             if info.st_size > max_bytes:
-                raise too_large(name, info.st_size, max_bytes)
+                raise too_large(name, info.st_size, max_bytes, setting)
             blocks = [file.read(min(info.st_size, max_bytes) + 1)]  # all of it and no copy, unless it grows
             while blocks[-1]:
                 size = sum(map(len, blocks))
                 if size > max_bytes:
-                    raise too_large(name, size, max_bytes)
+                    raise too_large(name, size, max_bytes, setting)
                 blocks.append(file.read(min(_STEP, max_bytes + 1 - size)))
     except OSError as exc:
         raise FetchError(f"{name!r} cannot be read: {_reason(exc)}") from exc
@@ -99,11 +101,10 @@ def read(source: Source, *, max_bytes: int = 512 * 2**20) -> bytes:
     return read_file(source.path, name=source.name, max_bytes=max_bytes)
 
 
-def too_large(name: str, size: int, max_bytes: int) -> LimitExceeded:
-    """The error for a file of at least `size` bytes where `max_bytes` are allowed."""
-    return LimitExceeded(
-        f"{name!r} has {size:,} bytes, the limit is {max_bytes:,}; split it, or raise ingest.max_file_bytes"
-    )
+def too_large(name: str, size: int, max_bytes: int, setting: str = "ingest.max_file_bytes") -> LimitExceeded:
+    """The error for a file of at least `size` bytes where `max_bytes` are allowed, by `setting` if by any."""
+    advice = f"split it, or raise {setting}" if setting else "make it smaller"
+    return LimitExceeded(f"{name!r} has {size:,} bytes, the limit is {max_bytes:,}; {advice}")
 
 
 def is_skipped(name: str) -> bool:
