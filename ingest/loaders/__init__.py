@@ -41,16 +41,18 @@ def load(
     metadata: Mapping[str, MetadataValue] | None = None,
     hint: str = "",
     attach: Callable[[str, bytes], None] | None = None,
+    ocr: str = "",
 ) -> Document:
     """The document in `data`. `metadata` is added to what the file itself tells, and wins over it.
 
     `hint` is the media type that a server gave, for content and names that cannot tell. `attach` is called with the
-    name and the bytes of each file that came within this one. Raises a LoadError (UnsupportedMedia, EncryptedFile,
-    CorruptFile, EmptyDocument, NeedsOcr) that names the file and the reason, or MissingExtra when the format needs a
-    package that is not installed.
+    name and the bytes of each file that came within this one. `ocr` names the languages of text on images, e.g.
+    "eng+deu"; empty: it is not recognised. Raises a LoadError (UnsupportedMedia, EncryptedFile, CorruptFile,
+    EmptyDocument, NeedsOcr, LimitExceeded) that names the file and the reason, MissingExtra when the format needs a
+    package that is not installed, or ConfigError for a language that cannot be recognised.
     """
     loader = identify(data, name, hint)
-    origin = Origin(name, source_uri, doc_id, loader.media_type, loader.file_type, metadata or {})
+    origin = Origin(name, source_uri, doc_id, loader.media_type, loader.file_type, metadata or {}, ocr=ocr)
     origin = replace(origin, attach=attach) if attach else origin
     try:
         return _module(loader.name).load(data, origin)
@@ -90,6 +92,7 @@ _FORMATS = {
     "pdf": ("pdf", "application/pdf"),
     "markdown": ("markdown", "text/markdown"),
     "text": ("text", "text/plain"),
+    "code": ("code", "text/plain"),
     "html": ("html", "text/html"),
     "docx": ("docx", _OPENXML + "wordprocessingml.document"),
     "pptx": ("pptx", _OPENXML + "presentationml.presentation"),
@@ -111,6 +114,12 @@ _FORMATS = {
     "doc": ("unstructured", "application/msword"),
     "ppt": ("unstructured", "application/vnd.ms-powerpoint"),
     "xls": ("unstructured", "application/vnd.ms-excel"),
+    "png": ("image", "image/png"),
+    "jpeg": ("image", "image/jpeg"),
+    "gif": ("image", "image/gif"),
+    "tiff": ("image", "image/tiff"),
+    "bmp": ("image", "image/bmp"),
+    "webp": ("image", "image/webp"),
     "msg": ("msg", "application/vnd.ms-outlook"),
 }
 """File type, as `detect` names it: the module that reads it, and its media type; none where the kind decides."""

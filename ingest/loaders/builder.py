@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import PurePosixPath
-from typing import cast
+from typing import NamedTuple, cast
 
+from ingest.loaders import language
 from ingest.loaders.cleaning import one_line, prose, verbatim
 from retrieval.errors import EmptyDocument
 from retrieval.records import Box, Document, Element, ElementKind, MetadataValue
@@ -37,6 +38,16 @@ class Origin:
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     attach: Callable[[str, bytes], None] = _drop
     """What a loader hands files over to that came within this one, by name: they become documents of their own."""
+    ocr: str = ""
+    """Languages of text on images, as tesseract knows them, e.g. "eng+deu"; empty: it is not recognised."""
+
+
+class Part(NamedTuple):
+    """`text[start:end]` of a source text, and the names of the symbols that it stands in, outermost first."""
+
+    start: int
+    end: int
+    path: tuple[str, ...]
 
 
 class DocumentBuilder:
@@ -141,6 +152,16 @@ class DocumentBuilder:
         """Text whose line breaks and indentation matter."""
         self._append("code", verbatim(text))
 
+    def source(self, text: str, parts: Iterable[Part]) -> None:
+        """Source code that is `verbatim` already, with an element for each of its parts, ascending."""
+        self._append("code", text)
+        if self._elements and text:
+            whole = self._elements.pop()
+            self._elements += [
+                Element("code", whole.start + part.start, whole.start + part.end, whole.headings + part.path)
+                for part in parts
+            ]
+
     def build(
         self,
         origin: Origin,
@@ -150,7 +171,8 @@ class DocumentBuilder:
     ) -> Document:
         """The document. `title` falls back on the first title or top heading, the first line, the file name.
 
-        `metadata` may hold anything; what is no scalar or list of scalars is dropped, the origin's own fields win.
+        `metadata` may hold anything; what is no scalar or list of scalars is dropped, the origin's own fields win. Its
+        `language` becomes an ISO 639-1 code; without one the language is told from the text, where that is for sure.
         Raises EmptyDocument when no block has text.
         """
         self._close()
@@ -158,6 +180,8 @@ class DocumentBuilder:
             raise EmptyDocument(f"{origin.name!r} holds no text")
         text = "".join(self._parts)
         page_starts = self._page_starts + [len(text)] * self._new_pages
+        fields = flat_metadata(metadata or {})
+        code = language.declared(fields.pop("language", "")) or self._detected_language(text)
         return Document(
             doc_id=origin.doc_id,
             source_uri=origin.source_uri,
@@ -166,7 +190,7 @@ class DocumentBuilder:
             text=text,
             elements=tuple(self._elements),
             page_starts=tuple(page_starts),
-            metadata={**flat_metadata(metadata or {}), **origin.metadata},
+            metadata={**fields, **({"language": code} if code else {}), **origin.metadata},
         )
 
     def _append(
@@ -197,6 +221,11 @@ class DocumentBuilder:
         if text:
             self._append(kind, text)
 
+    def _detected_language(self, text: str) -> str:
+        """Of running text only: code is written in English words, and tables in none."""
+        prose = [(element.start, element.end) for element in self._elements if element.kind in _PROSE]
+        return language.detected(text, prose)
+
     def _title(self, given: str, origin: Origin) -> str:
         given = one_line(given)
         if letters(given) == letters(self._first_title):  # "safety-manual" and "Safety manual"
@@ -209,6 +238,7 @@ class DocumentBuilder:
         return stem(origin.name) or shorten(one_line(self._first_line), MAX_TITLE) or origin.doc_id
 
 
+_PROSE = frozenset({"title", "heading", "paragraph", "list"})
 _MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _FILE_NAME = re.compile(r"\.(?:docx?|pptx?|xlsx?|indd|pdf|tex|dvi|qxd|html?|rtf|odt)\b", re.IGNORECASE)
 _NO_TITLE = re.compile(

@@ -46,6 +46,26 @@ TEXT_EXTENSIONS = {
     "rtf": "rtf",
 }
 
+CODE_LANGUAGES = {
+    **dict.fromkeys(("py", "pyi", "pyw"), "python"),
+    **dict.fromkeys(("js", "mjs", "cjs", "jsx"), "javascript"),
+    **dict.fromkeys(("ts", "mts", "cts"), "typescript"),
+    **dict.fromkeys(("cc", "cpp", "cxx", "hh", "hpp", "hxx", "cu", "cuh"), "cpp"),
+    **dict.fromkeys(("sh", "bash"), "bash"),
+    **dict.fromkeys(("c", "h"), "c"),
+    "tsx": "tsx",
+    "java": "java",
+    "go": "go",
+    "rs": "rust",
+    "cs": "csharp",
+    "rb": "ruby",
+    "php": "php",
+}
+"""Of source code that is read by symbol: the language, by extension."""
+
+_SHEBANG = re.compile(rb"#!\s*\S*?/(?:env\s+(?:-S\s+)?)?(python|bash|sh|ruby|php|node)[\d.]*\s")
+_INTERPRETERS = {b"sh": "bash", b"node": "javascript"}
+
 BINARY_EXTENSIONS = {
     *("pdf", "docx", "docm", "pptx", "pptm", "xlsx", "xlsm", "odt", "ods", "odp", "epub", "doc", "ppt", "xls", "msg"),
     *("zip", "gz", "tgz", "bz2", "tbz2", "xz", "txz"),
@@ -59,13 +79,16 @@ _MAGIC = (
     (b"{\\rtf", "rtf"),
 )
 
+_IMAGES = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"BM", "bmp"),
+)
+
 _UNREADABLE = (
-    (b"\x89PNG\r\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"BM", "a BMP image"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
@@ -135,6 +158,8 @@ def detect(data: bytes, name: str, hint: str = "") -> str:
             return _container(file_type, data, name, extension)
     if archive.kind(data):
         return "archive"
+    if kind := _image_format(data):
+        return kind
     if extension == "pdf" or (b"%PDF-" in data[:1024] and is_binary(data)):
         return "pdf"  # some writers put junk before the header; pdfium decides
     _refuse_binary(data, name, extension)
@@ -146,8 +171,19 @@ def extension_of(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).suffix[1:].lower()
 
 
+def code_language(name: str, head: bytes) -> str:
+    """The language of source code, by the name of the file or the interpreter that its first line names, else empty."""
+    extension = extension_of(name)
+    script = None if extension else _SHEBANG.match(head)
+    if script is None:
+        return CODE_LANGUAGES.get(extension, "")
+    return _INTERPRETERS.get(script[1], script[1].decode("ascii"))
+
+
 def _text_format(head: bytes, extension: str) -> str:
     file_type = TEXT_EXTENSIONS.get(extension, "text")
+    if file_type == "text" and code_language(f"file.{extension}" if extension else "", head):
+        return "code"
     if file_type in ("text", "xml", "csv", "tsv", "json") and _HTML.match(head):
         return "html"
     if file_type == "text" and not extension and _MAIL.match(head):
@@ -196,6 +232,14 @@ def _ole_format(data: bytes, name: str, extension: str) -> str:
     return extension if extension in found else found[0]
 
 
+def _image_format(data: bytes) -> str:
+    """What kind of image it is; empty for what is none."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    kind = next((kind for magic, kind in _IMAGES if data.startswith(magic)), "")
+    return kind if kind and is_binary(data) else ""
+
+
 def _refuse_binary(data: bytes, name: str, extension: str) -> None:
     if extension in BINARY_EXTENSIONS:
         raise CorruptFile(f"{name!r} is no {extension.upper()} file: its first bytes say so; get a fresh copy")
@@ -203,12 +247,6 @@ def _refuse_binary(data: bytes, name: str, extension: str) -> None:
         return
     for magic, kind in _UNREADABLE:
         if data.startswith(magic):
-            advice = "no text can be read from it"
-            if "image" in kind:
-                advice = "text recognition (OCR) is needed"
-            elif "archive" in kind:
-                advice = "unpack it and ingest the folder"
+            advice = "unpack it and ingest the folder" if "archive" in kind else "no text can be read from it"
             raise UnsupportedMedia(f"{name!r} is {kind}: {advice}")
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        raise UnsupportedMedia(f"{name!r} is a WebP image: text recognition (OCR) is needed")
     raise UnsupportedMedia(f"{name!r} is binary and of no known format")

@@ -1,35 +1,44 @@
-"""PDF by pdfium: the text of each page in reading order, as paragraphs; page starts are exact.
+"""PDF by pdfium: the text of each page in reading order, as headings, paragraphs and tables; page starts are exact.
+
+pdf_text.py    lines, in the order of the file, with their places
+pdf_order.py   lines in reading order
+pdf_layout.py  lines to paragraphs and tables         pdf_headings.py  headings by their looks
+pdf_tables.py  lines of a table to rows of cells      pdf_pages.py     pages to the blocks of a document
+pdf_forms.py   form fields and notes                  pdf_scans.py     scanned pages, by text recognition (ocr.py)
 
 pdfium is not thread-safe, so one lock guards all of it; several processes may load at once.
 """
 
-import ctypes
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pypdfium2 as pdfium
-import pypdfium2.raw as pdfium_c
 
-from ingest.loaders import pdf_headings, pdf_layout
+from ingest.loaders import pdf_forms, pdf_scans, pdf_text
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title, stem
-from ingest.loaders.cleaning import clean, one_line
-from ingest.loaders.pdf_layout import Block, Line
-from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
+from ingest.loaders.cleaning import one_line
+from ingest.loaders.pdf_order import reading_order
+from ingest.loaders.pdf_pages import Page, add_pages
+from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, LimitExceeded, NeedsOcr
 from retrieval.records import Document
 
-VERSION = 2
+VERSION = 3
 
 MAX_OUTLINE = 5000
 """Bookmarks that are read; a damaged outline can be endless."""
 
-_LOCK = threading.Lock()
+MAX_PAGES = 100_000
+"""Of a file; print has fewer, and a generated one may claim any number."""
 
-_LINE_END = re.compile("\r\n|\n|\r|(\ufffe|\x02)(?:\r?\n)?")
-"""pdfium puts U+FFFE, formerly U+0002, for a hyphen at the end of a line, and no line end after it."""
+MAX_LINES = 1_000_000
+"""Of a file: some 400 MB while they are put together."""
+
+_LOCK = threading.Lock()
 
 
 def load(data: bytes, origin: Origin) -> Document:
@@ -37,20 +46,32 @@ def load(data: bytes, origin: Origin) -> Document:
     with _LOCK, _open(data, origin) as document:
         info = document.get_metadata_dict(skip_empty=True)
         headings = _outline(document)
-        pages = [_page_lines(document, index) for index in range(len(document))]
-    if not any(pages):
-        raise EmptyDocument(f"{origin.name!r} has no text layer: the pages are images; OCR is needed")
-    numberless = pdf_layout.without_page_numbers(pages)
-    pages = numberless if any(numberless) else pages
-    words = frozenset(_WORD.findall("\n".join(line.text for page in pages for line in page).casefold()))
+        read = _read(document, origin)
+    _require_text(read, origin)
     builder = DocumentBuilder()
-    for page in _blocks(pages, headings):
-        builder.page()
-        _add_page(builder, page, words)
-    return builder.build(origin, title=_title(info, origin), metadata=_metadata(info))
+    add_pages(builder, read.pages, headings)
+    return builder.build(origin, title=_title(info, origin), metadata={**_metadata(info), **read.metadata()})
 
 
-_WORD = re.compile(r"\w+(?:-\w+)*")
+@dataclass(slots=True)
+class _Read:
+    """All pages, and the numbers of those that are scans: with text by recognition, or without."""
+
+    pages: list[Page]
+    recognised: list[int]
+    unread: list[int]
+
+    def metadata(self) -> dict[str, object]:
+        fields = {"pages_recognised": self.recognised, "pages_without_text": self.unread}
+        return {name: numbers for name, numbers in fields.items() if numbers}
+
+
+def _require_text(read: _Read, origin: Origin) -> None:
+    if len(read.unread) == len(read.pages):
+        why = f"no text was recognised on them ({origin.ocr})" if origin.ocr else "install tesseract to have them read"
+        raise NeedsOcr(f"{origin.name!r} has no text layer, its pages are images: {why}")
+    if not any(page.lines or page.remarks for page in read.pages):
+        raise EmptyDocument(f"{origin.name!r} holds no text: its pages are blank or drawings")
 
 
 @contextmanager
@@ -64,87 +85,41 @@ def _open(data: bytes, origin: Origin) -> Iterator[Any]:
     with closing(document):
         if not len(document):
             raise CorruptFile(f"{origin.name!r} is a PDF without pages; get a fresh copy")
+        if len(document) > MAX_PAGES:
+            raise LimitExceeded(f"{origin.name!r} has {len(document)} pages, more than {MAX_PAGES}; split it")
         yield document
 
 
-def _page_lines(document: Any, index: int) -> list[Line]:
-    """The lines of one page that have text; none for a page that is too damaged to load."""
-    try:
-        page = document[index]
-    except pdfium.PdfiumError:
-        return []
-    with closing(page):
+def _read(document: Any, origin: Origin) -> _Read:
+    """The pages, one after the other; nothing of pdfium's is kept of a page that is done."""
+    if document.get_formtype():
+        document.init_forms()
+    read = _Read([], [], [])
+    count = 0
+    for number in range(1, len(document) + 1):
         try:
-            textpage = page.get_textpage()
-        except pdfium.PdfiumError:
-            return []
-        with closing(textpage):
-            return pdf_layout.whole_lines(_lines(textpage))
+            page = document[number - 1]
+        except pdfium.PdfiumError:  # too damaged to load
+            read.pages.append(Page(0.0))
+            continue
+        with closing(page):
+            read.pages.append(_page(page, number, document.formenv, read, origin))
+        count += len(read.pages[-1].lines)
+        if count > MAX_LINES:
+            raise LimitExceeded(
+                f"{origin.name!r} has more than {MAX_LINES} lines on its first {number} pages; split it"
+            )
+    return read
 
 
-def _lines(textpage: Any) -> Iterator[Line]:
-    text = textpage.get_text_range()
-    start = 0
-    for match in (*_LINE_END.finditer(text), None):
-        raw = text[start : match.start() if match else len(text)]
-        if raw.strip() and clean(raw).strip():
-            first = start + len(raw) - len(raw.lstrip())
-            yield _line(textpage, first, first + len(raw.strip()) - 1, raw, hyphen=bool(match and match[1]))
-        if match:
-            start = match.end()
-
-
-def _line(textpage: Any, first: int, last: int, raw: str, *, hyphen: bool) -> Line:
-    text = one_line(raw)
-    a, b = _box(textpage, first), _box(textpage, last)
-    if not a or not b:
-        return Line(text, 0, 0, 0, 0, hyphen)
-    bold = _is_bold(textpage, first) and _is_bold(textpage, last)
-    tall = max(a, b, key=lambda box: box[3] - box[1])  # the other may be a small raised note number
-    left, bottom, right, top = a[0], tall[1], b[2], tall[3]
-    if abs(b[1] - a[1]) > abs(b[0] - a[0]) and len(text) > 2:  # runs up or down: turn it
-        if b[1] > a[1]:
-            left, bottom, right, top = a[1], -a[2], b[3], -a[0]
-        else:
-            left, bottom, right, top = -a[3], a[0], -b[1], a[2]
-    return Line(text, left, bottom, right, top, hyphen, bold)
-
-
-def _box(textpage: Any, index: int) -> tuple[float, float, float, float] | None:
-    char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(textpage, index)
-    rect = pdfium_c.FS_RECTF()
-    if char < 0 or not pdfium_c.FPDFText_GetLooseCharBox(textpage, char, rect):
-        return None
-    return rect.left, rect.bottom, rect.right, rect.top
-
-
-_BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|sfbx|-bd\b", re.IGNORECASE)
-"""In the name of a font; the weight that pdfium computes from its stems is often wrong."""
-
-
-def _is_bold(textpage: Any, index: int) -> bool:
-    name = ctypes.create_string_buffer(128)
-    char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(textpage, index)
-    size = pdfium_c.FPDFText_GetFontInfo(textpage, char, name, len(name), ctypes.c_int()) if char >= 0 else 0
-    return 0 < size <= len(name) and bool(_BOLD.search(name.value))
-
-
-def _blocks(pages: list[list[Line]], headings: dict[int, list[tuple[str, int]]]) -> list[list[Block]]:
-    """The blocks of each page; headings are those of the bookmarks, or, where there are none, a guess."""
-    result = [pdf_layout.blocks(lines, headings.get(index, [])) for index, lines in enumerate(pages)]
-    marked = any(block.kind == "heading" for page in result for block in page)
-    return result if marked else pdf_headings.guess(result)
-
-
-def _add_page(builder: DocumentBuilder, page: list[Block], words: frozenset[str]) -> None:
-    for block in page:
-        match block.kind:
-            case "heading":
-                builder.heading(" ".join(line.text for line in block.lines), block.level)
-            case "table":
-                builder.records(line.text for line in block.lines)
-            case "paragraph":
-                builder.paragraph(pdf_layout.join(block.lines, words))
+def _page(page: Any, number: int, forms: Any, read: _Read, origin: Origin) -> Page:
+    shown = pdf_text.frame(page)
+    lines = pdf_text.lines(page, shown)
+    if pdf_scans.is_scanned(page, lines, shown.width * shown.height):
+        found = pdf_scans.recognised(page, origin.ocr, origin.name) if origin.ocr else []
+        (read.recognised if found else read.unread).append(number)
+        lines = found or lines
+    return Page(shown.height, reading_order(lines), pdf_forms.remarks(page, forms, shown))
 
 
 def _outline(document: Any) -> dict[int, list[tuple[str, int]]]:

@@ -22,8 +22,20 @@ TABULAR = 0.62
 MAX_PAGE_LINE = 100
 """Characters of a line with a page number."""
 
+_MARKER = re.compile(r"^(?:\W|.{1,9}[.)]|\d+(?:\.\d+)*)$")
+"""What stands before an item of a list or a heading, with a gap between."""
+
 _BULLET = re.compile(r"^(?:[•‣◦▪▫●○■□➢✓·∙-]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)]) \S")
-_SENTENCE_END = re.compile(r"[.!?:;。！？]['\"’”)\]]*$")
+SENTENCE_END = re.compile(r"[.!?:;。！？]['\"’”)\]]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A part of a line that stands apart from the rest of it."""
+
+    text: str
+    left: float
+    right: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,25 @@ class Line:
     hyphen: bool = False
     """Ends within a word; the hyphen itself is not in `text`."""
     bold: bool = False
+    turn: int = 0
+    """On the page it runs: 0 to the right, 1 upwards, -1 downwards."""
+    cells: tuple[Cell, ...] = ()
+    """Its parts, from left to right, where wide gaps lie between them; empty for a line without."""
+
+    @property
+    def place(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top on the page as shown."""
+        match self.turn:
+            case 1:
+                return -self.top, self.left, -self.bottom, self.right
+            case -1:
+                return self.bottom, -self.right, self.top, -self.left
+        return self.left, self.bottom, self.right, self.top
+
+    @property
+    def is_row(self) -> bool:
+        """Whether parts stand side by side in it: more than the marker of an item, or a number, and its text."""
+        return len(self.cells) > (2 if self.cells and _MARKER.match(self.cells[0].text) else 1)
 
     @property
     def height(self) -> float:
@@ -95,7 +126,7 @@ def _is_continued(above: Block, below: Block) -> bool:
         and first.bottom > last.top
         and _same_height(last, first)
         and first.text[0].islower()
-        and not _SENTENCE_END.search(last.text)
+        and not SENTENCE_END.search(last.text)
     )
 
 
@@ -109,17 +140,33 @@ def whole_lines(fragments: Iterable[Line]) -> list[Line]:
             blank = " " if line.left - before.right > 0.15 * tall.height else ""
             text = f"{before.text}{blank}{line.text}"
             bold = before.bold and line.bold
-            result[-1] = Line(text, before.left, tall.bottom, line.right, tall.top, line.hyphen, bold)
+            cells = _joined(before, line, blank) if before.cells or line.cells else ()
+            box = before.left, tall.bottom, line.right, tall.top
+            result[-1] = Line(text, *box, line.hyphen, bold, before.turn, cells)
         else:
             result.append(line)
     return result
+
+
+def _joined(before: Line, line: Line, blank: str) -> tuple[Cell, ...]:
+    """The cells of two lines that become one: the last of the first and the first of the second are one cell."""
+    head = before.cells or (Cell(before.text, before.left, before.right),)
+    tail = line.cells or (Cell(line.text, line.left, line.right),)
+    middle = Cell(f"{head[-1].text}{blank}{tail[0].text}", head[-1].left, tail[0].right)
+    return (*head[:-1], middle, *tail[1:])
 
 
 def _beside(before: Line, line: Line) -> bool:
     height = max(before.height, line.height)
     overlap = min(before.top, line.top) - max(before.bottom, line.bottom)
     near = -0.2 * height < line.left - before.right < 0.6 * height
-    return near and not before.hyphen and height > 0 and overlap > 0.4 * min(before.height, line.height)
+    return (
+        near
+        and before.turn == line.turn
+        and not before.hyphen
+        and height > 0
+        and overlap > 0.4 * min(before.height, line.height)
+    )
 
 
 def without_page_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
@@ -184,9 +231,9 @@ def _kinds(lines: Sequence[Line]) -> list[_Kind]:
     width = max(line.right for line in lines) - min(line.left for line in lines)
     result: list[_Kind] = []
     for line in lines:
-        if " " in line.text.strip() and line.stretch > TABULAR:
+        if line.is_row or (" " in line.text.strip() and line.stretch > TABULAR):
             result.append("row")
-        elif line.right - line.left < width * 0.5 and not _SENTENCE_END.search(line.text.rstrip(": ")):
+        elif line.right - line.left < width * 0.5 and not SENTENCE_END.search(line.text.rstrip(": ")):
             result.append("label")
         else:
             result.append("prose")
@@ -244,7 +291,7 @@ def _run_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int, pitch: float,
 
 def _introduces(above: Line, below: Line) -> bool:
     """Whether a line before a table ends the sentence above it: "... were as follows (in" and "millions):"."""
-    open_above = not _SENTENCE_END.search(above.text)
+    open_above = not SENTENCE_END.search(above.text)
     return open_above and below.text.rstrip().endswith(":") and abs(below.left - above.left) < above.height
 
 
@@ -266,7 +313,7 @@ def _continues(paragraph: Sequence[Line], below: Line, right: float) -> bool:
         return False
     if abs(below.left - above.left) > 6 * above.height:
         return False
-    if below.text[0].islower() and not _SENTENCE_END.search(above.text) and above.right > 0.5 * (above.left + right):
+    if below.text[0].islower() and not SENTENCE_END.search(above.text) and above.right > 0.5 * (above.left + right):
         return True  # the middle of a sentence, whatever made the line short
     # The first word of the next line would have fitted: the line ended on purpose.
     first = below.text.split(None, 1)[0] if below.text.split() else ""

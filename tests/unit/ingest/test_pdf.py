@@ -58,7 +58,7 @@ def test_rows_of_a_table_stay_lines() -> None:
     # As programs write them: row by row.
     lines.sort(key=lambda line: (-line[1], line[0]))
     document = read(pdf([[*PROSE, *lines]]), "a.pdf")
-    assert shown(document)[-1] == ("table", "Net sales:\nProducts 60,584\nServices 21,213\nCosts:\nTotal 81,797")
+    assert shown(document)[-1] == ("table", "Net sales:\nProducts | 60,584\nServices | 21,213\nCosts:\nTotal | 81,797")
 
 
 def test_a_sentence_that_introduces_a_table_is_whole() -> None:
@@ -157,7 +157,7 @@ def test_properties_become_metadata() -> None:
     ("data", "error", "message"),
     [
         (pdf([[(50, 700, "secret")]], encrypted=True), EncryptedFile, r"'a\.pdf' is protected by a password"),
-        (pdf([[], []]), EmptyDocument, r"'a\.pdf' has no text layer.*OCR"),
+        (pdf([[], []]), EmptyDocument, r"'a\.pdf' holds no text: its pages are blank"),
         (b"%PDF-1.4\n" + b"junk" * 100, CorruptFile, r"'a\.pdf' cannot be read as PDF"),
         (b"no PDF at all", CorruptFile, r"'a\.pdf' cannot be read as PDF"),
         (b"", EmptyDocument, r"'a\.pdf' is empty: 0 bytes"),

@@ -1,0 +1,22 @@
+"""Images by text recognition: what is printed on them, as paragraphs and tables; a page for each image of a file."""
+
+from ingest.loaders import ocr, pdf_scans
+from ingest.loaders.builder import DocumentBuilder, Origin, stem
+from ingest.loaders.pdf_order import reading_order
+from ingest.loaders.pdf_pages import Page, add_pages
+from retrieval.errors import NeedsOcr
+from retrieval.records import Document
+
+VERSION = 1
+
+
+def load(data: bytes, origin: Origin) -> Document:
+    """See `ingest.loaders.load`. A pixel counts as a point: images seldom tell their true size."""
+    if not origin.ocr:
+        raise NeedsOcr(f"{origin.name!r} is an image; install tesseract to have its text recognised")
+    found = ocr.recognise(data, languages=origin.ocr, name=origin.name)
+    if not any(page.lines for page in found):
+        raise NeedsOcr(f"{origin.name!r} is an image, and no text was recognised on it ({origin.ocr})")
+    builder = DocumentBuilder()
+    add_pages(builder, [Page(page.height, reading_order(pdf_scans.as_lines(page))) for page in found])
+    return builder.build(origin, title=stem(origin.name))

@@ -1,0 +1,164 @@
+"""The lines of a PDF page by pdfium, in the order of the file, with their places on the page as it is shown.
+
+pdfium gives characters with boxes; asking for each of them would be slow, so it is asked for those at the ends of
+words only. Nothing of a page is kept but its lines.
+"""
+
+import ctypes
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
+
+from ingest.loaders.cleaning import clean, one_line
+from ingest.loaders.pdf_layout import Cell, Line, whole_lines
+
+GAP = 0.8
+"""Heights between two words from which they stand in two columns or cells. Words of justified text seldom reach it."""
+
+WIDE = 2.2
+"""Times the usual gap of its line that such a gap has, so that spaced-out lines stay whole."""
+
+_LINE_END = re.compile("\r\n|\n|\r|(\ufffe|\x02)(?:\r?\n)?")
+"""pdfium puts U+FFFE, formerly U+0002, for a hyphen at the end of a line, and no line end after it."""
+
+_BLANKS = re.compile(r"\s+")
+
+_Rect = tuple[float, float, float, float]
+"""Left, bottom, right, top; y grows upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A page as it is shown: what of the paper is seen, and how it is turned."""
+
+    width: float
+    """Points, of the page as shown."""
+    height: float
+    turns: int
+    """Quarter turns, clockwise."""
+    left: float
+    """Of the part that is seen, on the paper."""
+    bottom: float
+
+    def shown(self, rect: _Rect) -> _Rect:
+        """A rectangle on the paper in points from the left and lower edge of the page as shown."""
+        left, bottom, right, top = rect
+        left, right, bottom, top = left - self.left, right - self.left, bottom - self.bottom, top - self.bottom
+        match self.turns:
+            case 1:
+                return bottom, self.height - right, top, self.height - left
+            case 2:
+                return self.width - right, self.height - top, self.width - left, self.height - bottom
+            case 3:
+                return self.width - top, left, self.width - bottom, right
+        return left, bottom, right, top
+
+
+def frame(page: Any) -> Frame:
+    """How a page is shown."""
+    width, height = page.get_size()
+    rect = pdfium_c.FS_RECTF()
+    if not pdfium_c.FPDF_GetPageBoundingBox(page, rect):
+        return Frame(width, height, 0, 0.0, 0.0)
+    return Frame(width, height, page.get_rotation() // 90, rect.left, rect.bottom)
+
+
+def lines(page: Any, shown: Frame) -> list[Line]:
+    """The lines of one page that have text; none for one that is too damaged."""
+    try:
+        textpage = page.get_textpage()
+    except pdfium.PdfiumError:
+        return []
+    with closing(textpage):
+        return whole_lines(_Reader(textpage, shown).lines())
+
+
+class _Reader:
+    """Characters of one page, by their place in its text."""
+
+    def __init__(self, textpage: Any, shown: Frame) -> None:
+        self._textpage = textpage.raw
+        self._text: str = textpage.get_text_range()
+        self._frame = shown
+        self._plain = not (shown.turns or shown.left or shown.bottom)
+        self._rect = pdfium_c.FS_RECTF()
+        self._font = ctypes.create_string_buffer(128)
+        self._flags = ctypes.c_int()
+
+    def lines(self) -> Iterator[Line]:
+        start = 0
+        text = self._text
+        for match in (*_LINE_END.finditer(text), None):
+            raw = text[start : match.start() if match else len(text)]
+            if raw.strip() and clean(raw).strip():
+                first = start + len(raw) - len(raw.lstrip())
+                yield self._line(first, raw.strip(), hyphen=bool(match and match[1]))
+            if match:
+                start = match.end()
+
+    def _line(self, first: int, raw: str, *, hyphen: bool) -> Line:
+        text = one_line(raw)
+        last = first + len(raw) - 1
+        a, b = self._box(first), self._box(last)
+        if not a or not b:
+            return Line(text, 0, 0, 0, 0, hyphen)
+        bold = self._is_bold(first) and self._is_bold(last)
+        turn = 0
+        if abs(b[1] - a[1]) > abs(b[0] - a[0]) and len(text) > 2:  # runs up or down
+            turn = 1 if b[1] > a[1] else -1
+            a, b = _turned(a, turn), _turned(b, turn)
+        tall = max(a, b, key=lambda box: box[3] - box[1])  # the other may be a small raised note number
+        left, right = min(a[0], b[0]), max(a[2], b[2])
+        cells = self._cells(first, raw, (a[0], b[2]), tall[3] - tall[1], turn) if " " in raw else ()
+        return Line(text, left, tall[1], right, tall[3], hyphen, bold, turn, cells)
+
+    def _cells(self, first: int, raw: str, ends: tuple[float, float], height: float, turn: int) -> tuple[Cell, ...]:
+        """The parts of a line with wide gaps between them; none where there are no such gaps."""
+        gaps: list[tuple[float, int, int, float, float]] = []
+        for blank in _BLANKS.finditer(raw):
+            before, after = self._box(first + blank.start() - 1), self._box(first + blank.end())
+            if before and after:
+                if turn:
+                    before, after = _turned(before, turn), _turned(after, turn)
+                width = max(after[0] - before[2], before[0] - after[2])  # the latter from right to left
+                gaps.append((width, blank.start(), blank.end(), before[2], after[0]))
+        widths = sorted(gap[0] for gap in gaps)
+        if not widths or widths[-1] <= GAP * height:
+            return ()
+        usual = widths[len(widths) // 2] if len(widths) > 3 else 0.0
+        wide = [gap for gap in gaps if gap[0] > GAP * height and (gap[0] > WIDE * usual or usual > 2 * height)]
+        if not wide or ends[1] < ends[0]:
+            return ()
+        starts, lefts = [0, *(gap[2] for gap in wide)], [ends[0], *(gap[4] for gap in wide)]
+        stops, rights = [*(gap[1] for gap in wide), len(raw)], [*(gap[3] for gap in wide), ends[1]]
+        parts = zip(starts, stops, lefts, rights, strict=True)
+        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in parts)
+
+    def _box(self, index: int) -> _Rect | None:
+        char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
+        rect = self._rect
+        if char < 0 or not pdfium_c.FPDFText_GetLooseCharBox(self._textpage, char, rect):
+            return None
+        box = rect.left, rect.bottom, rect.right, rect.top
+        return box if self._plain else self._frame.shown(box)
+
+    def _is_bold(self, index: int) -> bool:
+        name = self._font
+        char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
+        size = pdfium_c.FPDFText_GetFontInfo(self._textpage, char, name, len(name), self._flags) if char >= 0 else 0
+        return 0 < size <= len(name) and bool(_BOLD.search(name.value))
+
+
+_BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|sfbx|-bd\b", re.IGNORECASE)
+"""In the name of a font; the weight that pdfium computes from its stems is often wrong."""
+
+
+def _turned(rect: _Rect, turn: int) -> _Rect:
+    """A box of a line that runs up (1) or down (-1), so that the line runs to the right; see `Line.place`."""
+    left, bottom, right, top = rect
+    return (bottom, -right, top, -left) if turn > 0 else (-top, left, -bottom, right)
