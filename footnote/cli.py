@@ -1,7 +1,8 @@
 """The `footnote` command: what there is and what it takes. Each command lives in footnote/commands/.
 
 Exit codes: 0 done; 1 an error, said on stderr; 2 wrong usage; 3 some files were not ingested; 4 the question was
-declined; 5 a citation did not verify; 6 a reindexed edition was worse and is not live; 130 interrupted.
+declined; 5 a citation or a chain of receipts did not verify; 6 a reindexed edition was worse and is not live; 130
+interrupted.
 """
 
 from pathlib import Path
@@ -11,12 +12,13 @@ import typer
 
 from footnote.commands import (
     answering,
-    collections,
     configuration,
+    deletion,
     editions,
     evaluation,
     ingestion,
     models,
+    receipts,
     reindexing,
     service,
     status,
@@ -31,14 +33,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ask your documents; every sentence of an answer carries a footnote that a machine can verify.",
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 some files were not ingested, 4 question declined, "
-    "5 a citation did not verify, 6 a reindexed edition was worse and is not live.",
+    "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live.",
 )
 app.command("ingest")(ingestion.ingest)
 app.command("status")(status.status)
 app.command("search")(answering.search)
 app.command("ask")(answering.ask)
 app.command("verify")(answering.verify)
-app.command("delete")(collections.delete)
+app.command("delete")(deletion.delete)
+app.add_typer(receipts.app, name="receipts")
 app.command("reindex")(reindexing.reindex)
 app.add_typer(editions.app, name="editions")
 app.command("serve")(service.serve)

@@ -3,7 +3,8 @@
 Every line is a JSON object in one spelling (keys sorted, no blanks, ASCII only) with
 
     sequence   from 1, without gaps
-    kind       'intent' before a deletion, 'receipt' after it; a receipt names its intent's sequence
+    kind       'intent' before a deletion, 'receipt' after it: its field `intent` has the sequence of the first, and
+               `complete` is false when something is left to do, which another receipt will tell of
     previous   `sha256` of the line before; 64 zeros in the first
     sha256     SHA-256 of the line without this field
 
@@ -17,7 +18,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Verification:
     head: str
     """`sha256` of the last sound line; empty when there is none."""
     open: tuple[int, ...]
-    """Intents without a receipt: deletions that were cut off, or are going on."""
+    """Intents of deletions that were cut off, or are going on."""
     line: int = 0
     """The first that is not sound, from 1; 0 when all are."""
     problem: str = ""
@@ -109,14 +110,15 @@ class Chain:
             "previous": last.sha256 if last else _FIRST,
         }
         fields["sha256"] = _digest(fields)
+        line = _spelled(fields) + b"\n"
         with _translated(self.path):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                _write(descriptor, _spelled(fields) + b"\n")
+                _write(descriptor, line)
             finally:
                 os.close(descriptor)
             _sync_folder(self.path.parent)
-        return _entry(fields)
+        return _entry(json.loads(line))
 
     def entries(self) -> list[Entry]:
         """All lines, oldest first. Raises StoreCorrupt at one that is not sound, naming it; NotFound without a file."""
@@ -131,13 +133,12 @@ class Chain:
         return found
 
     def open_intents(self) -> list[Entry]:
-        """Intents without a receipt, oldest first; none when there is no file."""
+        """Intents without a receipt that says it is complete, oldest first; none when there is no file."""
         try:
             entries = self.entries()
         except NotFound:
             return []
-        done = {entry.content.get("intent") for entry in entries if entry.kind == "receipt"}
-        return [entry for entry in entries if entry.kind == "intent" and entry.sequence not in done]
+        return _open(entries)
 
     def verify(self, held: str = "") -> Verification:
         """Read every line and compare; with `held`, whether a line has that hash. Raises NotFound without a file."""
@@ -148,12 +149,11 @@ class Chain:
                 line, problem = number, entry
                 break
             sound.append(entry)
-        done = {entry.content.get("intent") for entry in sound if entry.kind == "receipt"}
         return Verification(
             entries=len(sound),
             receipts=sum(entry.kind == "receipt" for entry in sound),
             head=sound[-1].sha256 if sound else "",
-            open=tuple(entry.sequence for entry in sound if entry.kind == "intent" and entry.sequence not in done),
+            open=tuple(entry.sequence for entry in _open(sound)),
             line=line,
             problem=problem,
             held=any(entry.sha256 == held.strip().lower() for entry in sound) if held else None,
@@ -211,6 +211,13 @@ class Chain:
                 file.truncate(kept)
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def _open(entries: Sequence[Entry]) -> list[Entry]:
+    done = {
+        entry.content.get("intent") for entry in entries if entry.kind == "receipt" and entry.content.get("complete")
+    }
+    return [entry for entry in entries if entry.kind == "intent" and entry.sequence not in done]
 
 
 def _parsed(line: bytes, sequence: int, previous: str) -> Entry | str:

@@ -1,5 +1,6 @@
 """Settings of ingestion: which files are read, and how documents are cut into chunks."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +63,12 @@ class IngestSettings(BaseModel):
     )
     http_user_agent: str = Field(
         "footnote", description="How requests introduce themselves; robots.txt is asked for it."
+    )
+    receipts_path: Path | None = Field(
+        None, description="Folder of the receipts of deletions; default: `_receipts` in `retrieval.path`."
+    )
+    poll_seconds: float = Field(
+        300.0, ge=1.0, description="Seconds between two looks of `--watch` at sources that tell nothing by themselves."
     )
     s3_endpoint_url: str = Field("", description="For S3-compatible services; empty: AWS.")
 

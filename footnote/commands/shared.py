@@ -13,9 +13,11 @@ import typer
 from retrieval.errors import InvalidFilter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-    from footnote.config import Configuration
+    from footnote.config import Configuration, Settings
     from retrieval.filters import Filter
     from retrieval.ports import VectorStore
     from retrieval.records import Chunking
@@ -73,6 +75,13 @@ def _completing() -> Iterator[None]:
         yield
     finally:
         said.cancel()
+
+
+def receipts_folder(settings: "Settings") -> "Path":
+    """Where the receipts of deletions are kept."""
+    from ingest.receipts import FOLDER
+
+    return settings.ingest.receipts_path or settings.retrieval.path / FOLDER
 
 
 def with_store(settings: "RetrievalSettings", store: Store | None) -> "RetrievalSettings":

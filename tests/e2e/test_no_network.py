@@ -19,6 +19,9 @@ RUNS: dict[str, list[list[str]]] = {
     "footnote ask": [["ask", "At what pressure does the pump start?"]],
     "footnote verify": [["verify", "answer.json"]],
     "footnote delete": [["delete", "papers/b.txt"]],
+    "footnote receipts list": [["receipts", "list"]],
+    "footnote receipts show": [["receipts", "show"]],
+    "footnote receipts verify": [["receipts", "verify"]],
     "footnote editions drop": [
         ["reindex", "--chunk-tokens", "40", "--no-switch"],
         ["editions", "drop", "2", "--yes"],

@@ -21,7 +21,7 @@ def chain(tmp_path: Path) -> Chain:
     with made.locked():
         for name in ("a", "b"):
             intent = made.append("intent", {"documents": [name]})
-            made.append("receipt", {"documents": [name], "intent": intent.sequence})
+            made.append("receipt", {"documents": [name], "intent": intent.sequence, "complete": True})
     return made
 
 
@@ -124,12 +124,15 @@ def test_a_full_disk_leaves_the_chain_as_it_was(chain: Chain, monkeypatch: pytes
     assert chain.path.read_bytes() == before
 
 
-def test_an_intent_without_a_receipt_is_open(chain: Chain) -> None:
-    """It names what a run that was cut off had begun."""
+def test_an_intent_without_a_complete_receipt_is_open(chain: Chain) -> None:
+    """It says what a run that was cut off had begun, or could not finish."""
     with chain.locked():
         entry = chain.append("intent", {"documents": ["c"]})
-    assert chain.open_intents() == [entry]
-    assert chain.verify().open == (5,)
+        chain.append("receipt", {"intent": entry.sequence, "complete": False})
+        assert chain.open_intents() == [entry]
+        assert chain.verify().open == (5,)
+        chain.append("receipt", {"intent": entry.sequence, "complete": True})
+    assert chain.verify().open == ()
 
 
 def test_deleters_take_turns(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_deleters_take_turns(tmp_path: Path) -> None:
         chain = Chain(tmp_path, "c")
         with chain.locked():
             intent = chain.append("intent", {"documents": [i]})
-            chain.append("receipt", {"intent": intent.sequence})
+            chain.append("receipt", {"intent": intent.sequence, "complete": True})
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(delete, range(24)))
