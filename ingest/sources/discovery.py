@@ -40,8 +40,13 @@ class _Places:
         return self._open[kind]
 
     def _make(self, kind: str) -> Place:
-        if kind == "file":
-            return LocalFiles(self._exclude)
+        match kind:
+            case "file":
+                return LocalFiles(self._exclude)
+            case "s3":
+                from ingest.sources.s3 import Buckets  # noqa: PLC0415 - what most runs do not need
+
+                return Buckets(self._settings)
         raise InvalidRequest(f"{kind}:// is no place that documents can be read from; give a path, or a file:// URI")
 
     def close(self) -> None:
