@@ -137,7 +137,7 @@ def index(
     collections = build_collections(settings)
     collections.create("answers", embedder=embedder.info, chunking=ingest.chunking, language=settings.language)
     store = collections.open("answers", writable=True)
-    ingest_documents(documents, store=store, embedders=build_embedders(settings, embedder), settings=ingest)
+    ingest_documents(documents, store=store, embedders=build_embedders(settings, embedder))
     return store
 
 

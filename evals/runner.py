@@ -7,7 +7,7 @@ corpus, embedder and chunking stay the same.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 from evals.bundle import write_bundle
 from evals.datasets import Dataset, read_corpus, read_dataset
 from evals.metrics import Scores, evaluate, library, rank_documents
-from ingest.pipeline import Event, ingest_documents
+from ingest.events import OnEvent, ignore
+from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
 from retrieval.errors import InvalidRequest
@@ -37,10 +38,6 @@ MODES: Mapping[str, Mapping[str, Any]] = {
 
 DEPTH = 100
 """Chunks retrieved per query; their documents are scored. The depth of the first stage stays the configured one."""
-
-
-def _ignore(event: Event) -> None:
-    """For callers that do not watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def run(
     modes: Sequence[str] = ("default",),
     split: str = "test",
     limit: int | None = None,
-    on_event: Callable[[Event], None] = _ignore,
+    on_event: OnEvent = ignore,
 ) -> Result:
     """Measure retrieval on the BEIR folder `folder`; results are kept below `work_path`.
 
@@ -159,7 +156,7 @@ def _index(
     embedders: Embedders,
     settings: IngestSettings,
     language: str,
-    on_event: Callable[[Event], None],
+    on_event: OnEvent,
 ) -> bool:
     """Make the collection unless it is there and whole; returns whether it was."""
     if name in collections.names():
@@ -173,9 +170,7 @@ def _index(
     collections.create(name, embedder=embedder.info, chunking=settings.chunking, language=language)
     store = collections.open(name, writable=True)
     try:
-        ingest_documents(
-            _documents(dataset.folder), store=store, embedders=embedders, settings=settings, on_event=on_event
-        )
+        ingest_documents(_documents(dataset.folder), store=store, embedders=embedders, on_event=on_event)
     finally:
         store.close()
     return False

@@ -36,6 +36,7 @@ app = typer.Typer(
     "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live.",
 )
 app.command("ingest")(ingestion.ingest)
+app.command("retry")(ingestion.retry)
 app.command("status")(status.status)
 app.command("search")(answering.search)
 app.command("ask")(answering.ask)

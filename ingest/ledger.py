@@ -2,52 +2,141 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import Literal
 
-from ingest.loaders import Loader
-from retrieval.errors import FootnoteError, UnsupportedMedia
-from retrieval.ports import Snapshot
+from ingest import loaders
+from retrieval.errors import (
+    CorruptFile,
+    EmptyDocument,
+    EncryptedFile,
+    FetchError,
+    LimitExceeded,
+    MissingExtra,
+    NeedsOcr,
+    UnsupportedMedia,
+    WorkerDied,
+)
 from retrieval.records import MetadataValue, SourceRecord, SourceStatus
 
-_LOOKUP = 1_000
+Reason = Literal[
+    "corrupt", "encrypted", "empty", "unsupported", "needs-ocr", "missing-extra", "limit", "crashed", "unreadable",
+    "internal",
+]  # fmt: skip
+"""Why a source was not ingested.
+
+unsupported: no loader reads such files; missing-extra: one would, with a package that is not installed; limit: it
+takes more bytes, memory or time than it may; crashed: it ended the process that read it; unreadable: the source could
+not be fetched or opened; internal: an error of Footnote's own.
+"""
+
+_REASONS: tuple[tuple[type[Exception], Reason], ...] = (
+    (CorruptFile, "corrupt"),
+    (EncryptedFile, "encrypted"),
+    (EmptyDocument, "empty"),
+    (UnsupportedMedia, "unsupported"),
+    (NeedsOcr, "needs-ocr"),
+    (MissingExtra, "missing-extra"),
+    (LimitExceeded, "limit"),
+    (WorkerDied, "crashed"),
+    (FetchError, "unreadable"),
+)
+
+_STATUS: dict[Reason, SourceStatus] = {"unsupported": "unsupported", "needs-ocr": "needs-ocr"}
+
+_PASSING = frozenset({"unreadable", "missing-extra", "internal"})
+"""Reasons that may be gone by the next run, with nothing changed about the source."""
 
 
-def fingerprint(loader: Loader, *, metadata: Mapping[str, MetadataValue]) -> str:
+def metadata_id(given: Mapping[str, MetadataValue], own: Mapping[str, MetadataValue]) -> str:
+    """Names metadata in a fingerprint: what was given for all sources, then what came with this one."""
+    return _digest(given) + (f"+{_digest(own)}" if own else "")
+
+
+def fingerprint(parser_id: str, metadata: str) -> str:
     """Names everything that the stored document of a source depends on, but for its bytes.
 
-    A source whose bytes and fingerprint are as before gives what is stored already; a new parser or other given
-    metadata process it again. Chunks and vectors depend on the edition only, and follow it by themselves.
+    A source whose bytes and fingerprint are as before gives what is stored already; a new parser or other metadata
+    (see `metadata_id`) process it again. Chunks and vectors depend on the edition only, and follow it by themselves.
     """
-    given = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode()).hexdigest()[:8] if metadata else "none"
-    return f"{loader.parser_id} metadata:{given}"
+    return f"{parser_id} metadata:{metadata}"
 
 
-def known(snapshot: Snapshot, uris: Sequence[str]) -> dict[str, SourceRecord]:
-    """The ledger's lines of `uris`, by URI."""
-    found: dict[str, SourceRecord] = {}
-    for i in range(0, len(uris), _LOOKUP):
-        found.update({line.source_uri: line for line in snapshot.sources(uris=uris[i : i + _LOOKUP])})
-    return found
+def detection_id() -> str:
+    """Stands for the parser of a file for which none was found."""
+    return f"detection/{loaders.CLEANING_VERSION}"
 
 
-def is_current(line: SourceRecord | None, *, content_hash: str, fingerprint: str) -> bool:
-    """Whether the source needs no work. A failure is tried again each time: what it lacked may be there now."""
-    return (
-        line is not None
-        and line.status == "ingested"
-        and line.content_hash == content_hash
-        and line.fingerprint == fingerprint
+def is_up_to_date(line: SourceRecord, given: Mapping[str, MetadataValue]) -> bool:
+    """Whether a source that has not changed would be processed as it was: same parser, same metadata `given`."""
+    return has_metadata(line, given) and _is_current(line.parser)
+
+
+def has_metadata(line: SourceRecord, given: Mapping[str, MetadataValue]) -> bool:
+    """Whether that is what was given for all sources of the run that wrote the line."""
+    return line.fingerprint.rpartition(" metadata:")[2].partition("+")[0] == _digest(given)
+
+
+def is_settled(line: SourceRecord, *, ocr: bool) -> bool:
+    """Whether trying again would give the same, with the source and its parser as they are.
+
+    `ocr` says whether text can be recognised now.
+    """
+    if line.status == "needs-ocr":
+        return not ocr
+    return line.status in ("ingested", "unsupported") or (
+        line.status == "failed" and bool(line.reason) and line.reason not in _PASSING
     )
 
 
-def failure(line: SourceRecord, error: FootnoteError) -> SourceRecord:
-    """The line of a source that gave no document."""
-    status: SourceStatus = "unsupported" if isinstance(error, UnsupportedMedia) else "failed"
-    return replace(line, status=status, error=str(error), recorded_at=now())
+def is_known(line: SourceRecord | None, now: SourceRecord, *, ocr: bool) -> bool:
+    """Whether `line` says already what became of the source as it is `now`: these bytes, read by this parser."""
+    return (
+        line is not None
+        and bool(now.content_hash)
+        and (line.content_hash, line.fingerprint) == (now.content_hash, now.fingerprint)
+        and is_settled(line, ocr=ocr)
+    )
+
+
+def reason(error: Exception) -> Reason:
+    """One word for why a source was not ingested."""
+    return next((word for kind, word in _REASONS if isinstance(error, kind)), "internal")
+
+
+def failure(line: SourceRecord, error: Exception, *, before: SourceRecord | None) -> SourceRecord:
+    """The line of a source that gave no document; `before` says which one of a former run stays."""
+    word = reason(error)
+    kept = {"version": before.version, "chunks": before.chunks, "pages": before.pages} if before is not None else {}
+    return replace(
+        line,
+        status=_STATUS.get(word, "failed"),
+        reason=word,
+        error=str(error),
+        recorded_at=now(),
+        **{"version": "", "chunks": 0, "pages": 0, **kept},  # type: ignore[arg-type]
+    )
 
 
 def now() -> str:
     """ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _digest(metadata: Mapping[str, MetadataValue]) -> str:
+    return hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode()).hexdigest()[:8] if metadata else "none"
+
+
+def _is_current(parser_id: str) -> bool:
+    """Whether it names a parser as it is installed now."""
+    name, _, _ = parser_id.partition("/")
+    if name == "detection" or not name.isidentifier():
+        return parser_id == detection_id()
+    try:
+        module = import_module(f"ingest.loaders.{name}")
+    except ImportError:
+        return False
+    return parser_id == f"{name}/{getattr(module, 'VERSION', '')}.{loaders.CLEANING_VERSION}"

@@ -1,87 +1,67 @@
-"""Source -> load -> chunk -> embed -> replace: one run over some files. Idempotent: what is current is left alone.
+"""A sync: sources -> plan -> fetch -> read and cut -> embed -> replace. The collection mirrors the sources then.
+
+    planning.py     which sources need work, held against the ledger
+    feeding.py      fetches them and gives them out as tasks
+    engines/        read and cut them, in processes with limits
+    writing.py      embeds in batches, and commits beside it
 
 Documents are written in batches, each in one commit together with their ledger lines. A run that is cut off at any
 moment leaves whole documents only, and the next run goes on where it stopped.
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal
 
-from ingest import ledger
-from ingest.indexing import Indexer
-from ingest.preparation import Prepared, Preparer, Settled, ahead
+from ingest import planning
+from ingest.ahead import ahead
+from ingest.engines import Engine, build_engine
+from ingest.events import Event, Finished, OnEvent, Pruning, Report, Ticked, ignore
+from ingest.feeding import Feed
+from ingest.loaders import ocr
+from ingest.mirroring import Mirror
+from ingest.planning import Plan
+from ingest.preparation import line_of
 from ingest.settings import IngestSettings
-from ingest.sources import discover
-from retrieval.errors import EditionChanged
-from retrieval.ports import Embedders, Replacement, Vectors, VectorStore
-from retrieval.records import Document, MetadataValue, SourceRecord
+from ingest.sources import Sources, discover
+from ingest.spool import spool
+from ingest.tasks import Outcome, Prepared
+from ingest.writing import Unit, Writer
+from retrieval.errors import InvalidRequest
+from retrieval.ports import Embedders, VectorStore
+from retrieval.records import Document, MetadataValue
 
 _AHEAD = 64
-"""Documents that may be loaded and cut while the embedder is busy with earlier ones."""
-BATCH_CHUNKS = 256
-"""Chunks embedded and committed together, of as many documents as it takes: sorting by length saves padding only when
-there is something to sort, and a commit waits for the disk."""
+"""Documents that may be cut while the embedder is busy with earlier ones."""
+_TICK_SECONDS = 1.0
+_FEW = 10
+"""So many documents are deleted without being asked twice."""
+_DELETED_AT_ONCE = 500
+_SHOWN = 5
 
-Outcome = Literal["ingested", "unchanged", "failed", "unsupported"]
 
-
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """All sources are known: how much there is to do."""
-
-    files: int
-    size: int
-    """Bytes."""
+def _refuse(gone: int, documents: int) -> bool:  # noqa: ARG001 - the shape of `Options.approve`
+    return False
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """Some more chunks have vectors."""
+class Options:
+    """What one run is told to do beside bringing in what is new."""
 
-    chunks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One source is done with; for an ingested one, its document is durable."""
-
-    source_uri: str
-    name: str
-    outcome: Outcome
-    size: int
-    chunks: int = 0
-    error: str = ""
-
-
-Event = Discovered | Embedded | Finished
-
-
-def _ignore(event: Event) -> None:
-    """For callers that do not watch."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What one run did."""
-
-    files: int = 0
-    ingested: int = 0
-    unchanged: int = 0
-    failures: list[Finished] = field(default_factory=list)
-    """Failed and unsupported ones."""
-    chunks: int = 0
-    """Embedded in this run."""
-    seconds: float = 0.0
-    embed_seconds: float = 0.0
-    """Of `seconds`, those spent in the embedder."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every source is in the collection now."""
-        return not self.failures
+    prune: bool = False
+    """Delete the documents of sources that are gone."""
+    prune_empty: bool = False
+    """Even below a root that has no source at all any more."""
+    approve: Callable[[int, int], bool] = _refuse
+    """Asked, with the numbers of documents that are gone and that there are, when that would delete most of them."""
+    restore: bool = False
+    """Bring back what was deleted on purpose, too."""
+    force: frozenset[str] = frozenset()
+    """URIs of sources to be read again, whatever the ledger says."""
 
 
 def ingest(
@@ -92,125 +72,188 @@ def ingest(
     settings: IngestSettings,
     metadata: Mapping[str, MetadataValue] | None = None,
     exclude: Sequence[Path] = (),
-    on_event: Callable[[Event], None] = _ignore,
+    options: Options | None = None,
+    on_event: OnEvent = ignore,
 ) -> Report:
-    """Bring the files among and below `arguments` into `store`, opened for writing.
+    """Bring the sources among and below `arguments` into `store`, opened for writing.
 
     Chunks and vectors are made as the collection's live edition has them, whatever is configured for new ones.
-    `metadata` is given to every document; folders of `exclude` are left out, such as the store's own. A file that
-    cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound
-    and EmbedderMismatch before anything is done, and StoreError when writing fails.
+    `metadata` is given to every document; folders of `exclude` are left out, such as the store's own. A source that
+    cannot be read is recorded with its reason, its former version stays, and the run goes on. Raises SourceNotFound,
+    EmbedderMismatch and InvalidRequest (for a prune that would delete too much) before anything is done, and
+    StoreError when writing fails.
     """
     begin = time.perf_counter()
-    sources = list(discover(arguments, exclude=exclude))
-    run = _Run(store, embedders, on_event)
-    run.report.files = len(sources)
-    on_event(Discovered(len(sources), sum(source.size for source in sources)))
-    with store.snapshot() as snapshot:
-        lines = ledger.known(snapshot, [source.uri for source in sources])
-    preparer = Preparer(indexer=lambda: run.indexer, settings=settings, metadata=metadata)
-    run.write_all(ahead(preparer.sources(sources, lines), size=_AHEAD))
-    run.report.seconds = time.perf_counter() - begin
-    return run.report
+    options, given = options or Options(), metadata or {}
+    with closing(discover(arguments, settings=settings, exclude=exclude)) as sources:
+        plan = make_plan(sources, store=store, settings=settings, metadata=given, options=options)
+        _check_prune(plan, options)
+        tell = _serialised(on_event)
+        tell(plan.totals)
+        writer = Writer(store, embedders, tell)
+        mirror = Mirror(plan, writer, store, restore=options.restore, force=options.force, on_event=tell)
+        with _abandoned_on_error(writer):
+            mirror.begin()
+            if plan.steps:
+                _read_all(plan, sources, mirror, writer, settings=settings, given=given, on_event=tell)
+            writer.finish()
+    report = mirror.report
+    if options.prune:
+        _prune(plan, store, report, options, on_event=tell)
+    report.gone = sum(map(planning.has_document, plan.gone.values()))
+    report.chunks, report.reused, report.embed_seconds = writer.embedded, writer.reused, writer.embed_seconds
+    report.seconds = time.perf_counter() - begin
+    return report
+
+
+def make_plan(
+    sources: Sources,
+    *,
+    store: VectorStore | None,
+    settings: IngestSettings,
+    metadata: Mapping[str, MetadataValue],
+    options: Options,
+) -> Plan:
+    """What a run would do with `sources`; for a collection that is not there yet, `store` is None."""
+    lines = {}
+    if store is not None:
+        with store.snapshot() as snapshot:
+            lines = planning.read_ledger(snapshot, sources.roots)
+    return planning.plan(
+        sources,
+        roots=sources.roots,
+        lines=lines,
+        given=metadata,
+        ocr=settings.ocr == "auto" and ocr.available(),
+        restore=options.restore,
+        force=options.force,
+    )
 
 
 def ingest_documents(
-    documents: Iterable[Document],
-    *,
-    store: VectorStore,
-    embedders: Embedders,
-    settings: IngestSettings,
-    on_event: Callable[[Event], None] = _ignore,
+    documents: Iterable[Document], *, store: VectorStore, embedders: Embedders, on_event: OnEvent = ignore
 ) -> Report:
-    """The same for documents that were made by other means than files, e.g. the records of a data set."""
+    """The same for documents that were made by other means than files, e.g. the records of a data set.
+
+    They are written whether the store has them or not.
+    """
     begin = time.perf_counter()
-    run = _Run(store, embedders, on_event)
-    run.write_all(ahead(Preparer(indexer=lambda: run.indexer, settings=settings).documents(documents), size=_AHEAD))
-    run.report.seconds = time.perf_counter() - begin
-    return run.report
+    report = Report()
+    writer = Writer(store, embedders, on_event)
+
+    def finish(written: Sequence[Prepared]) -> None:
+        for one in written:
+            report.ingested += 1
+            on_event(Finished(one.line.source_uri, one.name, "ingested", one.line.size, len(one.chunks)))
+
+    with _abandoned_on_error(writer), closing(ahead(_cut(documents, writer), size=_AHEAD)) as made:
+        for prepared in made:
+            writer.add(Unit((prepared,), done=finish))
+        writer.finish()
+    report.chunks, report.embed_seconds = writer.embedded, writer.embed_seconds
+    report.seconds = time.perf_counter() - begin
+    return report
 
 
-class _Run:
-    """Batches, the embedder, the store, and what they count."""
+def _cut(documents: Iterable[Document], writer: Writer) -> Iterator[Prepared]:
+    for document in documents:
+        indexer = writer.indexer
+        yield Prepared(document, indexer.split(document), indexer.edition, line_of(document), document.title)
 
-    def __init__(self, store: VectorStore, embedders: Embedders, on_event: Callable[[Event], None]) -> None:
-        self.report = Report()
-        self._store = store
-        self._embedders = embedders
-        self._on_event = on_event
-        self.indexer = self._indexer_of_live_edition()
 
-    def write_all(self, items: Iterable[Prepared | Settled]) -> None:
-        """Embed and commit in batches, holding no more than one of them."""
-        batch: list[Prepared] = []
-        waiting = 0
-        for item in items:
-            if isinstance(item, Settled):
-                self._settle(item)
-                continue
-            batch.append(item)
-            waiting += len(item.chunks)
-            if waiting >= BATCH_CHUNKS:
-                self._write(batch)
-                batch, waiting = [], 0
-        if batch:
-            self._write(batch)
+def _serialised(on_event: OnEvent) -> OnEvent:
+    """The same, for events of several threads: one at a time."""
+    lock = threading.Lock()
 
-    def _write(self, batch: Sequence[Prepared]) -> None:
-        written = [self._recut(prepared) for prepared in batch]
-        while not self._commit(written):
-            # A reindex has switched editions since: what we cut and embedded for the former one is of no use.
-            self.indexer = self._indexer_of_live_edition()
-            written = [self._recut(prepared) for prepared in batch]
-        for prepared in written:
-            self._finish(prepared.line, prepared.name, "ingested", chunks=len(prepared.chunks))
+    def tell(event: Event) -> None:
+        with lock:
+            on_event(event)
 
-    def _commit(self, batch: Sequence[Prepared]) -> bool:
-        """Write the batch in one commit; False when its edition is not the live one any more."""
-        vectors = self._embed(batch)
-        replacements, row = [], 0
-        for prepared in batch:
-            rows = vectors[row : row + len(prepared.chunks)]
-            row += len(prepared.chunks)
-            line = replace(prepared.line, chunks=len(prepared.chunks), recorded_at=ledger.now())
-            replacements.append(Replacement(prepared.document, prepared.chunks, rows, line))
-        try:
-            self._store.replace(replacements, edition=self.indexer.edition)
-        except EditionChanged:
-            return False
-        return True
+    return tell
 
-    def _recut(self, prepared: Prepared) -> Prepared:
-        """The same document in chunks of the present edition: it may have been cut, ahead, for the one before."""
-        if prepared.edition == self.indexer.edition:
-            return prepared
-        return replace(prepared, chunks=self.indexer.split(prepared.document), edition=self.indexer.edition)
 
-    def _indexer_of_live_edition(self) -> Indexer:
-        with self._store.snapshot() as snapshot:
-            return Indexer(snapshot.info.edition, self._embedders)
+@contextmanager
+def _abandoned_on_error(writer: Writer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.abandon()
+        raise
 
-    def _embed(self, batch: Sequence[Prepared]) -> Vectors:
-        begin = time.perf_counter()
-        chunks = [chunk for prepared in batch for chunk in prepared.chunks]
-        vectors = self.indexer.embed(chunks, lambda embedded: self._on_event(Embedded(embedded)))
-        self.report.chunks += len(chunks)
-        self.report.embed_seconds += time.perf_counter() - begin
-        return vectors
 
-    def _settle(self, item: Settled) -> None:
-        if item.line.status == "ingested":
-            self._finish(item.line, item.name, "unchanged")
-        else:
-            self._store.record([item.line])
-            self._finish(item.line, item.name, item.line.status, error=item.line.error)
+def _read_all(
+    plan: Plan,
+    sources: Sources,
+    mirror: Mirror,
+    writer: Writer,
+    *,
+    settings: IngestSettings,
+    given: Mapping[str, MetadataValue],
+    on_event: OnEvent,
+) -> None:
+    """Fetch, read and cut the sources of the plan's steps, and hand what they give to `mirror`."""
+    engine = build_engine(lambda: writer.indexer.cutter, settings)
+    with spool() as folder, closing(engine), closing(Feed(plan.steps, sources, folder, given=given)) as feed:
+        with _ticking(engine, writer, on_event), closing(engine.prepare(feed)) as outcomes:
+            for outcome in outcomes:
+                _take(outcome, feed, mirror)
+                for settled in feed.settled():
+                    mirror.take(settled)
+        for settled in feed.settled():
+            mirror.take(settled)
 
-    def _finish(self, line: SourceRecord, name: str, outcome: Outcome, *, chunks: int = 0, error: str = "") -> None:
-        finished = Finished(line.source_uri, name, outcome, line.size, chunks, error)
-        if outcome == "ingested":
-            self.report.ingested += 1
-        elif outcome == "unchanged":
-            self.report.unchanged += 1
-        else:
-            self.report.failures.append(finished)
-        self._on_event(finished)
+
+def _take(outcome: Outcome, feed: Feed, mirror: Mirror) -> None:
+    feed.take(outcome.uri, mirror.take(outcome))
+
+
+@contextmanager
+def _ticking(engine: Engine, writer: Writer, on_event: OnEvent) -> Iterator[None]:
+    """Tell every second what is being done, also while nothing gets finished."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(_TICK_SECONDS):
+            on_event(Ticked(writer.stage, tuple(engine.reading())))
+
+    thread = threading.Thread(target=tick, name="tick", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _check_prune(plan: Plan, options: Options) -> None:
+    """Refuse to wipe out what is most likely only not mounted. Raises InvalidRequest."""
+    if not options.prune:
+        return
+    if plan.empty_roots and not options.prune_empty:
+        raise InvalidRequest(
+            f"--prune: {plan.empty_roots[0]!r} has no source at all now, and the collection has documents of it; "
+            "is it mounted? --prune-empty deletes them"
+        )
+    moved = sum(step.action == "new" for step in plan.steps)  # as many of the gone ones may only have moved
+    _check_share(plan, sum(map(planning.has_document, plan.gone.values())) - moved, options)
+
+
+def _check_share(plan: Plan, gone: int, options: Options) -> None:
+    if gone > _FEW and 2 * gone > plan.documents and not options.approve(gone, plan.documents):
+        raise InvalidRequest(
+            f"--prune would delete {gone:,} of {plan.documents:,} documents, whose sources are gone; look at "
+            "--dry-run, then add --yes"
+        )
+
+
+def _prune(plan: Plan, store: VectorStore, report: Report, options: Options, *, on_event: OnEvent) -> None:
+    """Delete the documents of all that is gone."""
+    uris = [uri for uri, line in plan.gone.items() if planning.has_document(line)]
+    if uris:
+        _check_share(plan, len(uris), options)
+        on_event(Pruning(len(uris), tuple(uris[:_SHOWN])))
+    lines = iter(list(plan.gone.values()))
+    while batch := list(islice(lines, _DELETED_AT_ONCE)):
+        report.pruned += len(store.delete([line.doc_id for line in batch]))
+        for line in batch:
+            del plan.gone[line.source_uri]

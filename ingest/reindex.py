@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from ingest.ahead import ahead
+from ingest.events import Discovered, Embedded, Finished, OnEvent, ignore
 from ingest.indexing import Indexer
-from ingest.pipeline import BATCH_CHUNKS, Discovered, Embedded, Event, Finished
-from ingest.preparation import ahead
+from ingest.writing import BATCH_CHUNKS
 from retrieval.errors import DocumentNotFound, EditionChanged, EditionIncomplete, EditionNotFound
 from retrieval.ports import Embedders, Replacement, VectorStore
 from retrieval.records import Chunk, Chunking, CollectionInfo, Document, Edition, EmbedderInfo
@@ -49,10 +50,6 @@ class Report:
     seconds: float = 0.0
 
 
-def _ignore(event: Event) -> None:
-    """For callers that do not watch."""
-
-
 def reindex(
     store: VectorStore,
     embedders: Embedders,
@@ -62,7 +59,7 @@ def reindex(
     force: bool = False,
     switch: bool = True,
     approve: Callable[[int], bool] | None = None,
-    on_event: Callable[[Event], None] = _ignore,
+    on_event: OnEvent = ignore,
 ) -> Report:
     """Bring the collection of `store`, opened for writing, to `embedder` and `chunking`, and make that edition live.
 
@@ -89,7 +86,7 @@ def make_live(
     *,
     switch: bool = True,
     approve: Callable[[int], bool] | None = None,
-    on_event: Callable[[Event], None] = _ignore,
+    on_event: OnEvent = ignore,
 ) -> Report:
     """Index in `edition` what it lacks, then switch to it; see `reindex` for the rest.
 
@@ -203,7 +200,7 @@ def _fill_and_switch(
 class _Filler:
     """Indexes in one edition what it lacks."""
 
-    def __init__(self, store: VectorStore, indexer: Indexer, report: Report, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, store: VectorStore, indexer: Indexer, report: Report, on_event: OnEvent) -> None:
         self._store = store
         self._indexer = indexer
         self._report = report

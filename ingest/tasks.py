@@ -21,6 +21,8 @@ class Task:
     """What a server said; a hint."""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     """Given with the source: from the command line or a sidecar. Wins over what the file itself tells."""
+    metadata_id: str = "none"
+    """Names it in the fingerprint: see `ingest.ledger.metadata_id`."""
     before: SourceRecord | None = None
     """The ledger's line of this source, if it has one."""
     force: bool = False
@@ -54,7 +56,7 @@ class Settled:
     line: SourceRecord
     name: str
     unchanged: bool = False
-    """It gave its document in an earlier run, and would give the same again."""
+    """An earlier run settled it: it gave its document, or failed, and would do the same again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +67,7 @@ class Outcome:
     documents: tuple[Prepared, ...] = ()
     """The source's own first, then those of what came within it (`line.parent` is its URI)."""
     settled: tuple[Settled, ...] = ()
+    archive: Settled | None = None
+    """The source itself when it is an archive; to be recorded when all of its members are done with, not before."""
     members: tuple[Task, ...] = ()
-    """Of an archive, unpacked into the spool folder: tasks of their own. The archive's line is in `settled`."""
+    """Of an archive, unpacked into the spool folder: tasks of their own."""

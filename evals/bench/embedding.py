@@ -88,9 +88,7 @@ def ingestion_rate(
         collections = build_collections(settings.model_copy(update={"path": Path(folder)}))
         collections.create("bench", embedder=embedder.info, chunking=ingest.chunking)
         store = collections.open("bench", writable=True)
-        report = ingest_documents(
-            documents, store=store, embedders=build_embedders(settings, embedder), settings=ingest
-        )
+        report = ingest_documents(documents, store=store, embedders=build_embedders(settings, embedder))
         store.close()
     return report.chunks / report.seconds
 

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 
 class FastTokenizer:
-    """The port `Tokenizer` over a `tokenizer.json`, which `load` returns when it is first needed. Thread-safe."""
+    """The port `Tokenizer` over a `tokenizer.json`, which `load` returns when it is first needed. Thread-safe.
+
+    Can be pickled: the file's bytes go along, so that another process needs no model folder.
+    """
 
     def __init__(self, load: Callable[[], bytes], *, window: int) -> None:
         self._source = load
@@ -17,6 +20,9 @@ class FastTokenizer:
         self._lock = threading.Lock()
         self._loaded: Any = None
         self._closing = 0
+
+    def __reduce__(self) -> "tuple[Callable[[bytes, int], FastTokenizer], tuple[bytes, int]]":
+        return _unpickled, (self._source(), self._window)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = self._encode(text, special=False).offsets
@@ -44,6 +50,10 @@ class FastTokenizer:
                 self._closing = mask[::-1].index(0)  # special tokens after the text, e.g. [SEP]
                 self._loaded = tokenizer
             return self._loaded
+
+
+def _unpickled(data: bytes, window: int) -> FastTokenizer:
+    return FastTokenizer(lambda: data, window=window)
 
 
 def encodable(text: str) -> str:

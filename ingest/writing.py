@@ -1,0 +1,249 @@
+"""Prepared documents -> vectors -> commits, in batches filled across documents, with the commit beside the embedding.
+
+The caller's thread embeds; a thread of its own commits the batch before. A batch is one commit, ledger lines included.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ingest import ledger
+from ingest.events import Embedded, OnEvent
+from ingest.indexing import Indexer
+from ingest.tasks import Prepared
+from retrieval.errors import EditionChanged
+from retrieval.ports import Embedders, Replacement, Vectors, VectorStore
+from retrieval.records import Chunk, Edition, SourceRecord
+
+BATCH_CHUNKS = 256
+"""Chunks embedded and committed together, of as many documents as it takes: sorting by length saves padding only when
+there is something to sort, and a commit waits for the disk."""
+_BATCH_CHARACTERS = 16 * 2**20
+"""Of text; so that documents with few chunks for their size do not pile up."""
+_BATCH_UNITS = 1_000
+_BATCH_SECONDS = 10.0
+"""What has been read is committed after this time, when more comes in slowly."""
+_LEAVE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What became of one source: documents and lines that are committed together."""
+
+    documents: tuple[Prepared, ...] = ()
+    lines: tuple[SourceRecord, ...] = ()
+    """Of what gave no document."""
+    replaces: tuple[str, ...] = ()
+    """Ids of documents that go in the same commit."""
+    donors: tuple[str, ...] = ()
+    """Ids of documents whose vectors may be of use, since texts of theirs may be here again."""
+    done: Callable[[Sequence[Prepared]], None] = field(default=lambda _: None)
+    """Called, in the writing thread, when all is durable, with the documents as they were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Units with the vectors of their chunks, row by row, as the edition of `indexer` has them."""
+
+    units: tuple[Unit, ...]
+    indexer: Indexer
+    vectors: Vectors
+
+
+class Writer:
+    """Embeds and commits units, in the order given. Used by one thread."""
+
+    def __init__(self, store: VectorStore, embedders: Embedders, on_event: OnEvent) -> None:
+        self.embed_seconds = 0.0
+        self.embedded = 0
+        self.reused = 0
+        self.stage = "reading"
+        """What the run is busy with, as far as seen from here."""
+        self._store = store
+        self._embedders = embedders
+        self._on_event = on_event
+        self.indexer = Indexer(_live(store), embedders)
+        """Of the edition that was live when last looked at; another thread may replace it."""
+        self._waiting = _Waiting()
+        self._batches: queue.Queue[_Batch | None] = queue.Queue(1)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._commit_all, name="write", daemon=True)
+        self._thread.start()
+
+    def add(self, unit: Unit) -> None:
+        """Take one unit; a full batch is embedded now, and committed soon. Raises what committing raised."""
+        self._waiting.add(unit)
+        if self._waiting.is_full():
+            self.flush()
+
+    def flush(self) -> None:
+        """Embed what is waiting, and hand it on to be committed."""
+        units, self._waiting = self._waiting.units, _Waiting()
+        if units:
+            self._put(self._embedded(units))
+        self.stage = "reading"
+
+    def finish(self) -> None:
+        """Commit everything, and end. Raises what committing raised."""
+        self.flush()
+        self.stage = "writing"
+        self._put(None)
+        self._thread.join()
+        self._raise()
+
+    def abandon(self) -> None:
+        """End soon: what is not on its way to the disk is dropped."""
+        self._error = self._error or KeyboardInterrupt()  # whatever is queued is not begun
+        with suppress(queue.Full):
+            self._batches.put(None, timeout=_LEAVE_SECONDS)
+            self._thread.join(_LEAVE_SECONDS)
+
+    def _put(self, batch: _Batch | None) -> None:
+        self._raise()
+        if self._batches.full():
+            self.stage = "writing"
+        self._batches.put(batch)
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _commit_all(self) -> None:
+        """What the writing thread does. After an error it takes batches, so that nobody waits, and drops them."""
+        while (batch := self._batches.get()) is not None:
+            if self._error is None:
+                try:
+                    self._commit(batch)
+                except BaseException as exc:  # handed over to the other thread, whatever it is
+                    self._error = exc
+
+    def _commit(self, batch: _Batch) -> None:
+        # Lines of failed attachments go first: a message whose own line is written is not read again.
+        lines = [line for unit in batch.units for line in unit.lines]
+        if lines:
+            self._store.record(lines)
+        while not self._replace(batch):
+            # A reindex has switched editions since: what was cut and embedded for the former one is of no use.
+            self.indexer = Indexer(_live(self._store), self._embedders)
+            batch = self._embedded(batch.units)
+        for unit in batch.units:
+            unit.done(unit.documents)
+
+    def _replace(self, batch: _Batch) -> bool:
+        """Write the batch in one commit; False when its edition is not the live one any more."""
+        replacements, row = [], 0
+        for unit in batch.units:
+            replaces = unit.replaces
+            for prepared in unit.documents:
+                rows = batch.vectors[row : row + len(prepared.chunks)]
+                row += len(prepared.chunks)
+                replacements.append(Replacement(prepared.document, prepared.chunks, rows, prepared.line, replaces))
+                replaces = ()
+        try:
+            if replacements:
+                self._store.replace(replacements, edition=batch.indexer.edition)
+        except EditionChanged:
+            return False
+        return True
+
+    def _embedded(self, units: Sequence[Unit]) -> _Batch:
+        """The units cut for the present edition, if they are not yet, with vectors and finished ledger lines."""
+        self.stage = "embedding"
+        indexer = self.indexer
+        units = [_cut_for(indexer, unit) for unit in units]
+        chunks = [chunk for unit in units for prepared in unit.documents for chunk in prepared.chunks]
+        begin = time.perf_counter()
+        vectors = self._vectors(indexer, chunks, [donor for unit in units for donor in unit.donors])
+        seconds = time.perf_counter() - begin
+        self.embed_seconds += seconds
+        share = seconds / max(1, len(chunks))
+        return _Batch(tuple(_completed(unit, share) for unit in units), indexer, vectors)
+
+    def _vectors(self, indexer: Indexer, chunks: Sequence[Chunk], donors: Sequence[str]) -> Vectors:
+        """Shape (len(chunks), dimension): those that a donor has for the same text, the others from the embedder."""
+        known = self._donated(indexer, donors)
+        missing = [row for row, chunk in enumerate(chunks) if chunk.indexed_text not in known]
+        made = indexer.embed([chunks[row] for row in missing], lambda count: self._on_event(Embedded(count)))
+        self.embedded += len(missing)
+        self.reused += len(chunks) - len(missing)
+        if not known:
+            return made
+        vectors = np.empty((len(chunks), made.shape[1]), dtype=np.float32)
+        vectors[missing] = made
+        for row, chunk in enumerate(chunks):
+            if (vector := known.get(chunk.indexed_text)) is not None:
+                vectors[row] = vector
+        return vectors
+
+    def _donated(self, indexer: Indexer, donors: Sequence[str]) -> dict[str, Vectors]:
+        """Vectors that documents of the collection have, by text, as far as they are of the indexer's edition."""
+        if not donors:
+            return {}
+        with self._store.snapshot() as snapshot:
+            if snapshot.info.live != indexer.edition:
+                return {}
+            contents = snapshot.contents(list(dict.fromkeys(donors)))
+        return {
+            chunk.indexed_text: vector
+            for content in contents
+            for chunk, vector in zip(content.chunks, content.vectors, strict=True)
+        }
+
+
+class _Waiting:
+    """Units of the next batch."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+        self._chunks = 0
+        self._characters = 0
+        self._since = time.monotonic()
+
+    def add(self, unit: Unit) -> None:
+        self.units.append(unit)
+        self._chunks += sum(len(prepared.chunks) for prepared in unit.documents)
+        self._characters += sum(len(prepared.document.text) for prepared in unit.documents)
+
+    def is_full(self) -> bool:
+        return (
+            self._chunks >= BATCH_CHUNKS
+            or self._characters >= _BATCH_CHARACTERS
+            or len(self.units) >= _BATCH_UNITS
+            or time.monotonic() - self._since > _BATCH_SECONDS
+        )
+
+
+def _live(store: VectorStore) -> Edition:
+    with store.snapshot() as snapshot:
+        return snapshot.info.edition
+
+
+def _cut_for(indexer: Indexer, unit: Unit) -> Unit:
+    """The same unit in chunks of the indexer's edition: it may have been cut, ahead, for the one before."""
+    documents = tuple(
+        prepared
+        if prepared.edition == indexer.edition
+        else replace(prepared, chunks=indexer.split(prepared.document), edition=indexer.edition)
+        for prepared in unit.documents
+    )
+    return replace(unit, documents=documents)
+
+
+def _completed(unit: Unit, seconds: float) -> Unit:
+    """With lines that say how many chunks there are, and what embedding took, at `seconds` for a chunk."""
+    documents = []
+    for prepared in unit.documents:
+        count = len(prepared.chunks)
+        stages = [
+            *(stage for stage in prepared.line.seconds if stage[0] != "embed"),
+            ("embed", round(count * seconds, 4)),
+        ]
+        line = replace(prepared.line, chunks=count, recorded_at=ledger.now(), seconds=tuple(stages))
+        documents.append(replace(prepared, line=line))
+    return replace(unit, documents=tuple(documents))
