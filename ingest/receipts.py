@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from retrieval.errors import NotFound, StoreCorrupt, StoreUnavailable, WriterBusy
+from retrieval.errors import InvalidRequest, NotFound, StoreCorrupt, StoreUnavailable, WriterBusy
 
 FOLDER = "_receipts"
 """Below `retrieval.path`, where no collection can have this name."""
 
 _FIRST = "0" * 64
 _BLOCK = 1 << 16
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_HASH = re.compile(r"[0-9a-fA-F]{16,64}")
 _LOOK_AGAIN = 0.1
 """Seconds."""
 
@@ -75,6 +78,8 @@ class Chain:
     """The receipts of one collection, in `folder`. Changes need `locked`."""
 
     def __init__(self, folder: Path, collection: str) -> None:
+        if not _NAME.fullmatch(collection):
+            raise InvalidRequest(f"{collection!r} cannot be the name of a collection")
         self.path = folder / f"{collection}.jsonl"
         self._locked = False
 
@@ -141,7 +146,12 @@ class Chain:
         return _open(entries)
 
     def verify(self, held: str = "") -> Verification:
-        """Read every line and compare; with `held`, whether a line has that hash. Raises NotFound without a file."""
+        """Read every line and compare; with `held`, whether a line has a hash that begins so.
+
+        Raises NotFound without a file, InvalidRequest when `held` cannot be a hash.
+        """
+        if held and not _HASH.fullmatch(held):
+            raise InvalidRequest(f"{held!r} is no SHA-256: give 16 to 64 hex digits of the hash that you have noted")
         sound: list[Entry] = []
         line, problem = 0, ""
         for number, entry in self._read():
@@ -156,7 +166,7 @@ class Chain:
             open=tuple(entry.sequence for entry in _open(sound)),
             line=line,
             problem=problem,
-            held=any(entry.sha256 == held.strip().lower() for entry in sound) if held else None,
+            held=any(entry.sha256.startswith(held.lower()) for entry in sound) if held else None,
         )
 
     def _read(self) -> Iterator[tuple[int, Entry | str]]:

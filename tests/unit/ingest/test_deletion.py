@@ -413,7 +413,7 @@ def test_what_comes_in_meanwhile_goes_as_well(collections: Collections, receipts
 
     class Racing(Leaky):
         def open(self, name: str, *, writable: bool = False) -> Any:
-            if writable and late is not None:
+            if writable:
                 put(collections, [late])
             return super().open(name, writable=writable)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingest.receipts import Chain
-from retrieval.errors import NotFound, StoreCorrupt, StoreUnavailable, WriterBusy
+from retrieval.errors import InvalidRequest, NotFound, StoreCorrupt, StoreUnavailable, WriterBusy
 
 
 @pytest.fixture
@@ -84,7 +84,9 @@ def test_a_missing_end_shows_only_to_who_kept_its_hash(chain: Chain) -> None:
     chain.path.write_text("".join(lines[:2]))
     assert chain.verify().sound
     assert chain.verify(held=head).held is False
-    assert not chain.verify(held=head).sound
+    assert not chain.verify(held=head[:16]).sound
+    with pytest.raises(InvalidRequest, match="'abc' is no SHA-256"):
+        chain.verify(held="abc")
 
 
 def test_a_line_cut_off_while_it_was_written_is_replaced_by_the_next(chain: Chain) -> None:
