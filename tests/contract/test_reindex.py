@@ -8,7 +8,6 @@ import numpy as np
 from ingest.indexing import Indexer
 from ingest.pipeline import ingest_documents
 from ingest.reindex import Report, make_live, reindex, rollback_target
-from ingest.settings import IngestSettings
 from retrieval.build import build_embedders
 from retrieval.ports import Collections, Vectors, VectorStore
 from retrieval.records import Chunking, Document, Element
@@ -40,7 +39,7 @@ def put(store: VectorStore, *documents: Document) -> None:
     with store.snapshot() as snapshot:
         live: FakeEmbedder = FakeEmbedder() if snapshot.info.live == 1 else Hooked()
     embedders = build_embedders(RetrievalSettings(), live)
-    ingest_documents(documents, store=store, embedders=embedders, settings=IngestSettings())
+    ingest_documents(documents, store=store, embedders=embedders)
 
 
 def run(store: VectorStore, hook: Callable[[], None] = lambda: None) -> Report:

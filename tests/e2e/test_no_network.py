@@ -13,7 +13,8 @@ from docs.write_cli import commands
 from tests.e2e.conftest import ROOT, Footnote
 
 RUNS: dict[str, list[list[str]]] = {
-    "footnote ingest": [["ingest", "papers"]],
+    "footnote ingest": [["ingest", "papers"], ["ingest", "papers", "--prune", "--dry-run"]],
+    "footnote retry": [["retry"]],
     "footnote status": [["status"], ["status", "--failed"]],
     "footnote search": [["search", "pump"]],
     "footnote ask": [["ask", "At what pressure does the pump start?"]],

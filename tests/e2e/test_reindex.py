@@ -100,7 +100,7 @@ def test_kill_at_random_moments_is_continued(tmp_path: Path) -> None:
     collections.create("c", embedder=FakeEmbedder().info, chunking=IngestSettings().chunking)
     store = collections.open("c", writable=True)
     embedders = build_embedders(RetrievalSettings(), FakeEmbedder())
-    ingest_documents(documents, store=store, embedders=embedders, settings=IngestSettings())
+    ingest_documents(documents, store=store, embedders=embedders)
     store.close()
 
     rng = random.Random(11)

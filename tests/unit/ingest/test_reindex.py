@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ingest.pipeline import Event, ingest_documents
+from ingest.events import Event
+from ingest.pipeline import ingest_documents
 from ingest.reindex import Report, drop_former, make_live, reindex, rollback_target
 from ingest.settings import IngestSettings
 from retrieval.build import build_collections
@@ -59,7 +60,7 @@ def elements_of(text: str) -> tuple[Element, ...]:
 
 
 def put(store: VectorStore, *documents: Document) -> None:
-    ingest_documents(documents, store=store, embedders=EMBEDDERS, settings=IngestSettings())
+    ingest_documents(documents, store=store, embedders=EMBEDDERS)
 
 
 def run(store: VectorStore, embedder: Embedder = OTHER, chunking: Chunking = SMALL, **options: object) -> Report:
