@@ -133,7 +133,7 @@ class DocumentBuilder:
         """
         cells = [[one_line(cell) for cell in row] for row in rows]
         used = sorted({i for row in cells for i, cell in enumerate(row) if cell})
-        lines = [" | ".join(row[i] if i < len(row) else "" for i in used) for row in cells if any(row)]
+        lines = [" | ".join(row[i] for i in used if i < len(row)) for row in cells if any(row)]
         self._append("table", "\n".join(line.strip() for line in lines), html=html, boxes=boxes)
 
     def records(self, lines: Iterable[str], *, html: str = "", boxes: Sequence[Box] = ()) -> None:

@@ -31,7 +31,7 @@ TAR = b"a.txt".ljust(257, b"\0") + b"ustar\x0000" + bytes(248)
         (b"{}", "a.json", "json"),
         (b"{}", "a.ndjson", "jsonl"),
         (b"plain", "LICENSE", "text"),
-        (b"print(1)", "a.py", "text"),
+        (b"print(1)", "a.py", "code"),
         (b"Received: from a\nSubject: b\n\nc", "1234", "eml"),
         (container({"word/document.xml": "x"}), "a.bin", "docx"),
         (container({"ppt/presentation.xml": "x"}), "a", "pptx"),
