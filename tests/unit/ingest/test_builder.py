@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.loaders.builder import DocumentBuilder, Origin, flat_metadata, sensible_title
@@ -183,6 +183,7 @@ def test_verbatim_keeps_indentation_and_empty_lines() -> None:
     assert verbatim("\n\n  a  \n\n\tb\n\n") == "  a\n\n\tb"
 
 
+@settings(deadline=None)  # the model of languages is loaded when first needed
 @given(st.lists(st.tuples(st.sampled_from(["paragraph", "code", "heading", "item", "page", "record"]), st.text())))
 def test_any_text_gives_a_valid_document(blocks: list[tuple[str, str]]) -> None:
     """Elements ascend without overlap and cover all but white space; the text can be stored as UTF-8."""
