@@ -17,9 +17,11 @@ def spellings(needles: Sequence[bytes]) -> list[bytes]:
             raise InvalidRequest("an empty needle is found everywhere; give at least one byte to look for")
         found[needle] = None
         try:
-            found[json.dumps(needle.decode("utf-8"))[1:-1].encode("ascii")] = None
+            text = needle.decode("utf-8")
         except UnicodeDecodeError:
             continue
+        for ascii_only in (True, False):
+            found[json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode("utf-8")] = None
     return list(found)
 
 

@@ -7,6 +7,7 @@ view.py         what a snapshot looks at: an edition at one commit
 snapshot.py     all reading, in one REPEATABLE READ transaction
 writing.py      what a commit consists of: staging, the collection's turn, the swap
 upkeep.py       what is done between commits: indexes, merges, tables of dropped editions
+keeper.py       compares, mends and purges; audit.py and lexical_audit.py know what belongs together, mending.py mends
 dense.py        search by vector, exact or through the HNSW index; passing.py has what a filter lets through
 lexical*.py     BM25
 filter_sql.py   filters as conditions on typed jsonb

@@ -53,6 +53,24 @@ def maintain(connection: Connection[Any], schema: str, edition_key: int) -> int:
     return merges
 
 
+def wait_for_turn(connection: Connection[Any], schema: str, edition_key: int) -> None:
+    """Within a transaction: nobody else merges the edition's segments until its end."""
+    lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))"
+    connection.execute(lock, [f"footnote lexical {schema}", edition_key])
+
+
+def bury(connection: Connection[Any], schema: str, edition_key: int) -> None:
+    """Write all segments anew that hold dead chunks, in transactions of its own."""
+    more = True
+    while more:
+        with connection.transaction():
+            wait_for_turn(connection, schema, edition_key)
+            segments, dead = lexical_tables.read_segments(connection, schema, edition_key, {})
+            more = bool(parts := _deadest(segments, dead))
+            if parts:
+                _merge(connection, schema, edition_key, parts, dead)
+
+
 def _is_due(connection: Connection[Any], schema: str, edition_key: int) -> bool:
     with connection.transaction():
         sizes, dead = _sizes(connection, schema, edition_key)
@@ -83,14 +101,18 @@ def _merge_next(connection: Connection[Any], schema: str, edition_key: int) -> i
         segments, dead = lexical_tables.read_segments(connection, schema, edition_key, {})
         chosen = _crowded(sizes)
         parts = [segment for segment in segments if segment.segment_key in chosen] or _deadest(segments, dead)
-        if not parts:
-            return 0
-        alive = [_mask(segment, dead) for segment in parts]
-        _replace(connection, schema, edition_key, parts, alive)
-        buried = np.concatenate([part.keys[~live] for part, live in zip(parts, alive, strict=True)])
-        query = sql.SQL("DELETE FROM {tombstone} WHERE chunk_key = ANY (%s)")
-        connection.execute(query.format(**lexical_tables.tables(schema, edition_key)), [buried.tolist()])
+        if parts:
+            _merge(connection, schema, edition_key, parts, dead)
     return sum(len(part.keys) for part in parts)
+
+
+def _merge(connection: Connection[Any], schema: str, edition_key: int, parts: Sequence[Segment], dead: Keys) -> None:
+    """Put one segment in the place of `parts`, and let go of the tombstones of what had died in them."""
+    alive = [_mask(segment, dead) for segment in parts]
+    _replace(connection, schema, edition_key, parts, alive)
+    buried = np.concatenate([part.keys[~live] for part, live in zip(parts, alive, strict=True)])
+    query = sql.SQL("DELETE FROM {tombstone} WHERE chunk_key = ANY (%s)")
+    connection.execute(query.format(**lexical_tables.tables(schema, edition_key)), [buried.tolist()])
 
 
 def _crowded(sizes: Mapping[int, int]) -> list[int]:

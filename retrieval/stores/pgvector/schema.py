@@ -236,7 +236,7 @@ def drop_edition(connection: Connection[Row], schema: Schema, edition_key: int) 
 @functools.lru_cache(maxsize=4096)
 def _statement(template: str, schema: str, extension: str, edition_key: int) -> bytes:
     shared = ("collection", "edition", "dropped", "document", "content", "field", "source", "footnote_migration")
-    own = ("chunk", "vector", "indexed")
+    own = ("chunk", "vector", "indexed", "segment", "posting", "tombstone")
     names = {name: sql.Identifier(schema, name) for name in shared}
     names |= {name: sql.Identifier(schema, f"{name}_{edition_key}") for name in own}
     names["pgvector"] = sql.Identifier(extension)

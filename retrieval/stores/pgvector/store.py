@@ -25,6 +25,7 @@ from retrieval.stores.checks import (
 )
 from retrieval.stores.pgvector import lexical, rows
 from retrieval.stores.pgvector.connection import Database, Row
+from retrieval.stores.pgvector.keeper import PgvectorKeeper
 from retrieval.stores.pgvector.lexical import LexicalIndex
 from retrieval.stores.pgvector.lexical_pages import PageCache
 from retrieval.stores.pgvector.passing import PassingCache
@@ -83,13 +84,22 @@ class PgvectorCollections:
             _add_edition(connection, self.schema, row[0], 1, embedder, chunking)
 
     def open(self, name: str, *, writable: bool = False) -> "PgvectorStore":
+        collection_key, language = self._find(name)
+        return PgvectorStore(self, collection_key, name, language, writable=writable)
+
+    def keeper(self, name: str) -> PgvectorKeeper:
+        collection_key, language = self._find(name)
+        return PgvectorKeeper(self, collection_key, name, language)
+
+    def _find(self, name: str) -> tuple[int, str]:
+        """Key and language of a collection. Raises CollectionNotFound."""
         check_name(name)
         if self.schema.ready():
             query = self.schema.statement("SELECT collection_key, language FROM {collection} WHERE name = %s")
             with self.database.reading((query, (name,))) as (_, rows_):
                 row = rows_[0]
             if row:
-                return PgvectorStore(self, row[0], name, row[1], writable=writable)
+                return row[0], row[1]
         raise CollectionNotFound(
             f"no collection {name!r} in {self.database.place}; there are: {', '.join(self.names()) or 'none'}"
         )
