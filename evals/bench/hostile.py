@@ -40,10 +40,8 @@ def make(folder: Path, *, scale: float = 1.0) -> Iterator[Path]:
     yield from (folder / name for name in ("loop", "self", "pipe.txt"))
 
 
-def pdf(
-    pages: int, *, text: str = "Page {page} says that pump {page} starts at {page} bar.", loop: bool = False
-) -> bytes:
-    """A PDF of so many pages with a line of text each; with `loop`, its page tree contains itself."""
+def pdf(pages: int, *, lines: int = 1, loop: bool = False) -> bytes:
+    """A PDF of so many pages with so many lines of text each; with `loop`, its page tree contains itself."""
     out = io.BytesIO(b"")
     out.write(b"%PDF-1.4\n")
     offsets: list[int] = []
@@ -58,7 +56,12 @@ def pdf(
     add(b"<</Type/Pages/Count %d/Kids[%s%s]>>" % (pages + loop, kids, more))
     add(b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>")
     for page in range(pages):
-        content = b"BT /F1 11 Tf 72 720 Td (%s) Tj ET" % text.format(page=page + 1).encode("ascii")
+        text = b" T* ".join(
+            b"(Page %d says in line %d that pump %d starts at %d bar, and what the harbour needs in winter.) Tj"
+            % (page + 1, line + 1, page * lines + line, page % 97)
+            for line in range(lines)
+        )
+        content = b"BT /F1 10 Tf 14 TL 60 780 Td %s ET" % text
         add(
             b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>"
             % (5 + 2 * page)
