@@ -41,7 +41,9 @@ def add_table(builder: DocumentBuilder, rows: Iterable[Row], *, header_rows: int
     table = [[_cleaned(cell) for cell in row] for row in rows]
     if sum(_area(cell, len(table)) for row in table for cell in row) > MAX_SPAN * sum(map(len, table)) + 1000:
         table = [[_text(cell) for cell in row] for row in table]
-    builder.table(_grid(table), html=html(table, header_rows))
+    grid = list(_grid(table))
+    joined = _with_signs(grid)
+    builder.table(joined or grid, html=html(joined or table, header_rows))
 
 
 def html(rows: Iterable[Row], header_rows: int = 1) -> str:
@@ -104,6 +106,37 @@ def _grid(table: Iterable[Row]) -> Iterator[list[str]]:
             line += [cell] if isinstance(cell, str) else [cell.text, *[""] * (cell.columns - 1)]
         reaching = {**{column: (rows - 1, text) for column, (rows, text) in reaching.items() if rows > 1}, **below}
         yield line
+
+
+_BEFORE = frozenset({"$", "€", "£", "¥", "US$", "(", "$(", "$ ("})
+_AFTER = frozenset({")", "%", ")%", ") %"})
+
+MAX_SIGN_COLUMNS = 200
+"""Columns up to which signs are looked for."""
+
+
+def _with_signs(grid: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The grid with currency signs, brackets and percent signs beside their numbers, without empty columns.
+
+    Financial reports put them into columns of their own, to line up the digits. Empty where the grid has none.
+    """
+    if not any(cell in _BEFORE or cell in _AFTER for row in grid for cell in row):
+        return []
+    width = max(map(len, grid))
+    if width > MAX_SIGN_COLUMNS:
+        return []
+    columns = [[row[i] if i < len(row) else "" for row in grid] for i in range(width)]
+    columns = [column for column in columns if any(column)]
+    for i in range(len(columns) - 2, -1, -1):
+        pairs = list(zip(columns[i], columns[i + 1], strict=True))
+        if _is_of(_BEFORE, pairs) or _is_of(_AFTER, [(right, left) for left, right in pairs]):
+            columns[i : i + 2] = [[left + right for left, right in pairs]]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _is_of(signs: frozenset[str], pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether the first of each pair is a sign, or one of the two is empty, as above and below the numbers."""
+    return any(sign in signs for sign, _ in pairs) and all(sign in signs or not (sign and cell) for sign, cell in pairs)
 
 
 def add_rows(builder: DocumentBuilder, rows: Iterable[Sequence[str]]) -> None:

@@ -55,6 +55,24 @@ def test_merged_cells_keep_their_columns() -> None:
     )
 
 
+def test_signs_stand_with_their_numbers() -> None:
+    """Financial reports give them columns of their own; the year above belongs to the number below."""
+    text, markup = added(
+        ["", "", Cell("2021", columns=3), ""],
+        ["Gross", "", "$", "312,639", ""],
+        ["Less", "", "", "(810", ")"],
+        ["Margin", "", "", "12", "%"],
+        header_rows=1,
+    )
+    assert text == "| 2021\nGross | $312,639\nLess | (810)\nMargin | 12%"
+    assert "<tr><td>Gross</td><td>$312,639</td></tr>" in markup
+
+
+def test_a_sign_that_is_a_value_stays_a_cell() -> None:
+    """Not every dollar sign belongs to what stands beside it."""
+    assert added(["Country", "Sign", "Since"], ["US", "$", "1792"], ["UK", "£", "800"])[0].endswith("UK | £ | 800")
+
+
 @pytest.mark.timeout(10)
 def test_spans_without_end_are_passed_over() -> None:
     """A table of a kilobyte must not make a grid of a gigabyte."""
