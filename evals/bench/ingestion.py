@@ -129,7 +129,8 @@ class Bench:
             (parse,) = (event["seconds"]["parse"] for event in _events(made.run, "document"))
             print(
                 f"{count} pages, {path.stat().st_size // 1024:,} KB, {made.report['chunks']} chunks: "
-                f"parsed in {parse:.2f} s, {made.run.seconds:.0f} s in all; {_megabytes(made.run)}, {more} more than for one line",
+                f"parsed in {parse:.2f} s, "
+                f"{made.run.seconds:.0f} s in all; {_megabytes(made.run)}, {more} more than for one line",
                 flush=True,
             )
 
@@ -160,7 +161,8 @@ class Bench:
         report = ingested.report
         print(
             f"{what}: {ingested.run.seconds:.1f} s in all, {report['ingested']} ingested, "
-            f"{report['unchanged']} unchanged, {report['chunks']} chunks embedded, {report['reused']} reused; {_megabytes(ingested.run)}",
+            f"{report['unchanged']} unchanged, {report['chunks']} chunks embedded, {report['reused']} reused; "
+            f"{_megabytes(ingested.run)}",
             flush=True,
         )
 
