@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ingest import ledger, probes
+from ingest import ledger, probes, spool
 from ingest.erasure import Erased, listing, present, select
 from ingest.probes import Evidence, Probe
 from ingest.receipts import Chain, Entry
@@ -193,6 +193,7 @@ class Deleter:
     def _purge(self, keeper: Keeper) -> str:
         """Why the remains could not be purged, empty when they were: the documents are deleted all the same."""
         self._on_stage("purging what is left of it in indexes and files")
+        spool.clear()  # copies that an ingestion has left which was killed
         try:
             keeper.purge()
         except (WriterBusy, StoreUnavailable) as exc:

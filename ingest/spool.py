@@ -21,7 +21,7 @@ _YOUNG_SECONDS = 60.0
 @contextmanager
 def spool() -> Iterator[Path]:
     """A folder of this run's own below the system's temporary one; it is gone in the end."""
-    _clear()
+    clear()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -32,7 +32,8 @@ def spool() -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _clear() -> None:
+def clear() -> None:
+    """Remove folders that runs which were killed have left."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
             info = folder.lstat()

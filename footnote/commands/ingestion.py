@@ -20,6 +20,7 @@ from footnote.commands.shared import (
     console,
     counted,
     open_store,
+    receipts_folder,
     sizes,
 )
 from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest, SourceNotFound
@@ -173,7 +174,7 @@ def _run(
 
 
 def _own_folders(settings: "Settings") -> tuple[Any, ...]:
-    return settings.retrieval.path, settings.retrieval.models_path, settings.evals.path
+    return settings.retrieval.path, settings.retrieval.models_path, settings.evals.path, receipts_folder(settings)
 
 
 @contextmanager
