@@ -1,5 +1,6 @@
 """Servers on this machine for tests of sources: S3 by moto, and web pages."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,8 +65,8 @@ class Site:
 
 
 @contextmanager
-def web() -> Iterator[Site]:
-    """A running site without pages; it answers 404."""
+def web(context: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """A running site without pages, which answers 404; by HTTPS with a `context`."""
     site = Site()
 
     class Answering(Request):
@@ -77,7 +78,9 @@ def web() -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
     server.daemon_threads = True
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    site.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

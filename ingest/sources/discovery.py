@@ -35,6 +35,7 @@ class _Places:
 
     def of(self, argument: str | Path) -> Place:
         kind = (isinstance(argument, str) and scheme_of(argument)) or "file"
+        kind = "http" if kind == "https" else kind  # one place: its turns and its robots.txt are for both
         if kind not in self._open:
             self._open[kind] = self._make(kind)
         return self._open[kind]
@@ -47,6 +48,10 @@ class _Places:
                 from ingest.sources.s3 import Buckets  # noqa: PLC0415 - what most runs do not need
 
                 return Buckets(self._settings)
+            case "http":
+                from ingest.sources.http import Pages  # noqa: PLC0415 - what most runs do not need
+
+                return Pages(self._settings)
         raise InvalidRequest(f"{kind}:// is no place that documents can be read from; give a path, or a file:// URI")
 
     def close(self) -> None:
