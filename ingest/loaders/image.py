@@ -18,5 +18,7 @@ def load(data: bytes, origin: Origin) -> Document:
     if not any(page.lines for page in found):
         raise NeedsOcr(f"{origin.name!r} is an image, and no text was recognised on it ({origin.ocr})")
     builder = DocumentBuilder()
-    add_pages(builder, [Page(page.height, reading_order(pdf_scans.as_lines(page))) for page in found])
+    lines = (reading_order(pdf_scans.as_lines(page)) for page in found)
+    pages = (Page(number, page.height, part) for number, (page, part) in enumerate(zip(found, lines, strict=True), 1))
+    add_pages(builder, list(pages))
     return builder.build(origin, title=stem(origin.name))

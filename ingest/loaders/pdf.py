@@ -100,7 +100,7 @@ def _read(document: Any, origin: Origin) -> _Read:
         try:
             page = document[number - 1]
         except pdfium.PdfiumError:  # too damaged to load
-            read.pages.append(Page(0.0))
+            read.pages.append(Page(number, 0.0))
             continue
         with closing(page):
             read.pages.append(_page(page, number, document.formenv, read, origin))
@@ -119,7 +119,7 @@ def _page(page: Any, number: int, forms: Any, read: _Read, origin: Origin) -> Pa
         found = pdf_scans.recognised(page, origin.ocr, origin.name) if origin.ocr else []
         (read.recognised if found else read.unread).append(number)
         lines = found or lines
-    return Page(shown.height, reading_order(lines), pdf_forms.remarks(page, forms, shown))
+    return Page(number, shown.height, reading_order(lines), pdf_forms.remarks(page, forms, shown))
 
 
 def _outline(document: Any) -> dict[int, list[tuple[str, int]]]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from ingest.loaders.cleaning import one_line
@@ -72,7 +71,7 @@ def _text(annotation: Any, forms: Any) -> str:
 
 
 def _field(annotation: Any, forms: Any) -> str:
-    """ "Form field NAME: VALUE"; empty for one that is not filled in, for buttons and for passwords."""
+    """`Form field NAME: VALUE`; empty for one that is not filled in, for buttons and for passwords."""
     kind = pdfium_c.FPDFAnnot_GetFormFieldType(forms, annotation)
     if kind in (pdfium_c.FPDF_FORMFIELD_CHECKBOX, pdfium_c.FPDF_FORMFIELD_RADIOBUTTON):
         if not pdfium_c.FPDFAnnot_IsChecked(forms, annotation):

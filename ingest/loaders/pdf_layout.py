@@ -19,6 +19,9 @@ from ingest.loaders.builder import MAX_HEADING, letters
 TABULAR = 0.62
 """Stretch from which a line has gaps in it. Running text has 0.35 to 0.5, spaced capitals 0.55 to 0.6."""
 
+MAX_LABELS = 8
+"""Lines of labels, one below the other, without a row among them, in a table."""
+
 MAX_PAGE_LINE = 100
 """Characters of a line with a page number."""
 
@@ -178,10 +181,11 @@ def without_page_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
         key for index, lines in enumerate(pages) for line in _edges(lines) for key in _numbered(line, index)
     )
     least = max(2, 0.4 * len(pages))
-    return [
-        [line for line in lines if line not in _edges(lines) or all(times[k] < least for k in _numbered(line, index))]
-        for index, lines in enumerate(pages)
-    ]
+    result: list[list[Line]] = []
+    for index, lines in enumerate(pages):
+        numbers = {id(line) for line in _edges(lines) if any(times[key] >= least for key in _numbered(line, index))}
+        result.append([line for line in lines if id(line) not in numbers])
+    return result
 
 
 def _edges(lines: Sequence[Line]) -> Sequence[Line]:
@@ -229,28 +233,58 @@ def _kinds(lines: Sequence[Line]) -> list[_Kind]:
     if not lines:
         return []
     width = max(line.right for line in lines) - min(line.left for line in lines)
+    rows = _rows(lines)
     result: list[_Kind] = []
-    for line in lines:
-        if line.is_row or (" " in line.text.strip() and line.stretch > TABULAR):
+    for index, line in enumerate(lines):
+        if index in rows:
             result.append("row")
-        elif line.right - line.left < width * 0.5 and not SENTENCE_END.search(line.text.rstrip(": ")):
+        elif (
+            line.right - line.left < width * 0.5 and not line.hyphen and not SENTENCE_END.search(line.text.rstrip(": "))
+        ):
             result.append("label")
         else:
             result.append("prose")
     return result
 
 
+def _rows(lines: Sequence[Line]) -> set[int]:
+    """The indices of lines with gaps that go on in another such line above or below; justified text has odd ones."""
+    found = [i for i, line in enumerate(lines) if not line.hyphen and (line.is_row or _is_stretched(line))]
+    result: set[int] = set()
+    for i, j in pairwise(found):
+        if _share_gap(lines[i], lines[j]):
+            result |= {i, j}
+    return result
+
+
+def _is_stretched(line: Line) -> bool:
+    return " " in line.text and line.stretch > TABULAR
+
+
+def _share_gap(a: Line, b: Line) -> bool:
+    if not a.cells or not b.cells:
+        return _is_stretched(a) and _is_stretched(b)
+    least = 0.3 * min(a.height, b.height)
+    return any(
+        min(right.left, other_right.left) - max(left.right, other_left.right) > least
+        for left, right in pairwise(a.cells)
+        for other_left, other_right in pairwise(b.cells)
+    )
+
+
 def _table_at(lines: Sequence[Line], kinds: Sequence[_Kind], i: int) -> int:
     """How many lines from `i` on are a table: at least two rows, with the labels above and among them."""
-    end, rows, labels = i, 0, 0
+    end, rows = i, 0
+    levels: set[float] = set()
     for j in range(i, len(lines)):
         if kinds[j] == "prose" or (j > i and not _near(lines[j - 1], lines[j])):
             break
         if kinds[j] == "row":
-            rows, labels, end = rows + 1, 0, j + 1
+            rows, end = rows + 1, j + 1
+            levels.clear()
         else:
-            labels += 1
-            if labels > 8:  # headers of up to eight cells
+            levels.add(round(lines[j].bottom))
+            if len(levels) > MAX_LABELS:
                 break
     return end - i if rows >= 2 else 0
 

@@ -32,6 +32,9 @@ FLOW = 0.3
 ALTERNATION = 0.3
 """Changes of column per line from which columns are interleaved."""
 
+APART = 4.0
+"""Heights from one line to the next from which they are two stretches."""
+
 MAX_PARTS = 80
 """Stretches of lines that are compared with each other; a page with more is a drawing, and stays as it is."""
 
@@ -171,7 +174,7 @@ def _settled(lines: Sequence[Line]) -> list[Line]:
 def _parts(lines: Sequence[Line]) -> Iterator[_Part]:
     run: list[Line] = []
     for line in lines:
-        if run and not _follows(run[-1], line):
+        if run and not run[-1].hyphen and not _follows(run[-1], line):
             yield _part(run)
             run = []
         run.append(line)
@@ -190,7 +193,8 @@ def _follows(above: Line, below: Line) -> bool:
         return False
     if min(above.top, below.top) - max(above.bottom, below.bottom) > 0.5 * min(above.height, below.height):
         return True
-    return below.top < above.top and min(above.right, below.right) > max(above.left, below.left)
+    near = 0 < above.top - below.top < APART * max(above.height, below.height)
+    return near and min(above.right, below.right) > max(above.left, below.left)
 
 
 def _has_late(parts: Sequence[_Part]) -> bool:
@@ -221,8 +225,8 @@ def _split(part: _Part, parts: Sequence[_Part]) -> Iterator[_Part]:
     for end in range(1, len(part.lines)):
         above, below = part.lines[end - 1], part.lines[end]
         slack = 0.3 * below.height
-        if any(other.top <= above.bottom + slack and other.bottom >= below.top - slack for other in others):
-            if not _flows(above.text, below.text):
-                yield _part(part.lines[start:end])
-                start = end
+        between = any(other.top <= above.bottom + slack and other.bottom >= below.top - slack for other in others)
+        if between and not above.hyphen and not _flows(above.text, below.text):
+            yield _part(part.lines[start:end])
+            start = end
     yield _part(part.lines[start:])

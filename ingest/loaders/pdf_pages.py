@@ -1,7 +1,7 @@
 """Pages of lines to the blocks of a document, with their boxes: for PDFs and for recognised images. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -26,6 +26,8 @@ class Remark:
 class Page:
     """What one page holds, in reading order."""
 
+    number: int
+    """From 1."""
     height: float
     """Points, of the page as shown."""
     lines: Sequence[Line] = ()
@@ -39,16 +41,16 @@ def add_pages(
 
     Numbers of pages are left out. Without headings that are found on their page, they are guessed.
     """
-    lines = [page.lines for page in pages]
+    lines: Sequence[Sequence[Line]] = [page.lines for page in pages]
     numberless = pdf_layout.without_page_numbers(lines)
     lines = numberless if any(numberless) else lines
     words = frozenset(word for page in lines for line in page for word in _WORD.findall(line.text.casefold()))
-    for number, (page, blocks) in enumerate(zip(pages, _blocks(lines, headings or {}), strict=True), start=1):
+    for page, blocks in zip(pages, _blocks(lines, headings or {}), strict=True):
         builder.page()
         for block in blocks:
-            _add(builder, block, words, list(_boxes(block.lines, number, page.height)))
+            _add(builder, block, page, words)
         for remark in page.remarks:
-            builder.paragraph(remark.text, boxes=[_box(remark.place, number, page.height)])
+            builder.paragraph(remark.text, boxes=[_box(remark.place, page)])
 
 
 _WORD = re.compile(r"\w+(?:-\w+)*")
@@ -61,36 +63,35 @@ def _blocks(pages: Sequence[Sequence[Line]], headings: Mapping[int, Sequence[tup
     return result if marked else pdf_headings.guess(result)
 
 
-def _add(builder: DocumentBuilder, block: Block, words: frozenset[str], boxes: Sequence[Box]) -> None:
+def _add(builder: DocumentBuilder, block: Block, page: Page, words: frozenset[str]) -> None:
     match block.kind:
         case "heading":
-            builder.heading(" ".join(line.text for line in block.lines), block.level, boxes=boxes)
+            text = " ".join(line.text for line in block.lines)
+            builder.heading(text, block.level, boxes=_boxes(block.lines, page))
         case "table":
-            if table := pdf_tables.table(block.lines):
-                builder.records(table.texts(), html=tabular.html(table.rows, table.header_rows), boxes=boxes)
-            else:
-                builder.records((line.text for line in block.lines), boxes=boxes)
+            for table, lines in pdf_tables.tables(block.lines):
+                texts = table.texts() if table else (line.text for line in lines)
+                html = tabular.html(table.rows, table.header_rows) if table else ""
+                builder.records(texts, html=html, boxes=[_around(lines, page)])
         case "paragraph":
-            builder.paragraph(pdf_layout.join(block.lines, words), boxes=boxes)
+            builder.paragraph(pdf_layout.join(block.lines, words), boxes=_boxes(block.lines, page))
 
 
-def _boxes(lines: Sequence[Line], number: int, height: float) -> Iterator[Box]:
+def _boxes(lines: Sequence[Line], page: Page) -> list[Box]:
     """A box for each column that the lines stand in: where they go on further up, the next one begins."""
-    start = 0
-    for end, (above, below) in enumerate(pairwise(lines), start=1):
-        if below.bottom > above.top and below.turn == above.turn:
-            yield _around(lines[start:end], number, height)
-            start = end
-    yield _around(lines[start:], number, height)
+    starts = [i for i, (above, below) in enumerate(pairwise(lines), start=1) if below.bottom > above.top]
+    return [_around(lines[start:end], page) for start, end in pairwise((0, *starts, len(lines)))]
 
 
-def _around(lines: Sequence[Line], number: int, height: float) -> Box:
+def _around(lines: Sequence[Line], page: Page) -> Box:
     places = [line.place for line in lines]
     left, bottom = min(place[0] for place in places), min(place[1] for place in places)
     right, top = max(place[2] for place in places), max(place[3] for place in places)
-    return _box((left, bottom, right, top), number, height)
+    return _box((left, bottom, right, top), page)
 
 
-def _box(place: Place, number: int, height: float) -> Box:
+def _box(place: Place, page: Page) -> Box:
     left, bottom, right, top = place
-    return Box(number, round(left, 1), round(height - top, 1), round(right, 1), round(height - bottom, 1))
+    return Box(
+        page.number, round(left, 1), round(page.height - top, 1), round(right, 1), round(page.height - bottom, 1)
+    )

@@ -16,7 +16,10 @@ FEW_CHARACTERS = 20
 """A page with fewer may be a scan with a stamp; blanks do not count."""
 
 COVERED = 0.5
-"""Of the page, that the images on a scan take up, at least; some scanners make strips of a page."""
+"""Of the page, that the images on a scan with a stamp take up, at least; some scanners make strips of a page."""
+
+PICTURED = 0.05
+"""The same of a page without any text."""
 
 DRAWN = 200
 """Paths on a page without text from which its letters may be drawings."""
@@ -50,7 +53,7 @@ def is_scanned(page: Any, lines: Sequence[Line], area: float) -> bool:
                 break
     except pdfium.PdfiumError:
         return False
-    return images >= COVERED * area or (not lines and paths >= DRAWN)
+    return images >= COVERED * area or (not lines and (images >= PICTURED * area or paths >= DRAWN))
 
 
 def recognised(page: Any, languages: str, name: str) -> list[Line]:

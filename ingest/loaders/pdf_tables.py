@@ -7,6 +7,7 @@ is one column; a text that would join two columns spans them, as the head of a g
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ingest.loaders.pdf_layout import Cell, Line
 
@@ -33,65 +34,138 @@ class Table:
             yield " | ".join(cell for cell in row if cell)
 
 
-def table(lines: Sequence[Line]) -> Table | None:
-    """The table that the lines are; None where they have no two columns."""
-    rows = [_Row(tuple(_glued(cells)), bottom, height) for cells, bottom, height in _by_height(lines)]
+def tables(lines: Sequence[Line]) -> list[tuple[Table | None, Sequence[Line]]]:
+    """The tables that these lines are, with the lines of each; None for lines that have no two columns."""
+    rows = [_row(group) for group in _by_height(lines)]
+    return [(_table(part), [line for row in part for line in row.lines]) for part in _apart(rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What stands at one height, from left to right."""
+
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def bottom(self) -> float:
+        return self.lines[0].bottom
+
+    @property
+    def height(self) -> float:
+        return self.lines[0].height
+
+
+def _by_height(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    row: list[Line] = []
+    for line in sorted(lines, key=lambda line: -(line.top + line.bottom)):
+        if row and min(row[0].top, line.top) - max(row[0].bottom, line.bottom) <= 0.5 * min(row[0].height, line.height):
+            yield row
+            row = []
+        row.append(line)
+    if row:
+        yield row
+
+
+def _row(lines: Sequence[Line]) -> _Row:
+    cells = (cell for line in lines for cell in line.cells or (Cell(line.text, line.left, line.right),))
+    return _Row(tuple(lines), tuple(_glued(sorted(cells, key=lambda cell: cell.left))))
+
+
+def _apart(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """The rows of each table, where several stand one below the other: each begins with a title, a row of one cell."""
+    if _fits(rows, _columns(rows)):
+        yield rows
+        return
+    table: list[_Row] = []
+    for section in _sections(rows):
+        columns = _columns([*table, *section])
+        most = max(len(_columns(table)), len(_columns(section)))
+        if table and not (len(columns) <= most and _fits([*table, *section], columns)):
+            yield table
+            table = []
+        table += section
+    yield table
+
+
+def _sections(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    section: list[_Row] = []
+    for row in rows:
+        if len(row.cells) == 1 and any(len(above.cells) > 1 for above in section):
+            yield section
+            section = []
+        section.append(row)
+    yield section
+
+
+def _fits(rows: Sequence[_Row], columns: Sequence[tuple[float, float]]) -> bool:
+    """Whether no two cells of a row fall into one column."""
+    for row in rows:
+        places = [place for cell in row.cells if len(place := _places(cell, columns)) == 1]
+        if len(places) != len({place[0] for place in places}):
+            return False
+    return True
+
+
+def _places(cell: Cell, columns: Sequence[tuple[float, float]]) -> list[int]:
+    return [i for i, column in enumerate(columns) if _overlap(cell, column) > 0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A row with a text, or none, for each column."""
+
+    texts: tuple[str, ...]
+    bottom: float
+    height: float
+    spans: bool
+    """Has a cell that stands over two columns or more."""
+
+    @property
+    def filled(self) -> frozenset[int]:
+        return frozenset(i for i, text in enumerate(self.texts) if text)
+
+
+def _table(rows: Sequence[_Row]) -> Table | None:
     columns = _columns(rows)
     if len(columns) < 2:
         return None
     placed = [_placed(row, columns) for row in rows]
     count = _header_count(placed)
-    head, body = _joined(placed[:count], _is_header_continued), _joined(placed[count:], _is_continued)
+    pitch = _pitch(placed)
+    head = _joined(placed[:count], _is_header_continued)
+    body = _joined(placed[count:], lambda above, below: _is_continued(above, below, pitch))
     return Table(tuple(row.texts for row in (*head, *body)), len(head))
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What stands at one height."""
-
-    cells: tuple[Cell, ...]
-    bottom: float
-    height: float
+def _pitch(rows: Sequence[_Placed]) -> float:
+    """How far apart rows stand, rather than lines of one row."""
+    steps = sorted(above.bottom - below.bottom for above, below in pairwise(rows))
+    return steps[len(steps) * 4 // 5] if steps else 0.0
 
 
-def _by_height(lines: Sequence[Line]) -> Iterator[tuple[list[Cell], float, float]]:
-    """The cells of lines that stand side by side, from left to right, with the row's lower edge and height."""
-    row: list[Line] = []
-    for line in sorted(lines, key=lambda line: -(line.top + line.bottom)):
-        if row and min(row[0].top, line.top) - max(row[0].bottom, line.bottom) <= 0.5 * min(row[0].height, line.height):
-            yield _cells(row), row[0].bottom, row[0].height
-            row = []
-        row.append(line)
-    if row:
-        yield _cells(row), row[0].bottom, row[0].height
-
-
-def _cells(row: Sequence[Line]) -> list[Cell]:
-    cells = (cell for line in row for cell in line.cells or (Cell(line.text, line.left, line.right),))
-    return sorted(cells, key=lambda cell: cell.left)
-
-
-_CURRENCY = re.compile(r"^\(?(?:[$€£¥]|US\$|EUR|USD|GBP)\s?\(?$")
-_UNIT = re.compile(r"^[)%]+$")
-_BLANKS = re.compile(r"(?<=[$€£¥]) (?=[\d(.])|(?<=[\d)]) (?=%)")
+_CURRENCY = re.compile(r"(?:^|\s)(\(?(?:US)?[$€£¥]\s?\(?)$")
+_AMOUNT = re.compile(r"^[\d(.\u2013\u2014-]")
+_UNIT = re.compile(r"^(?:[)%]+|[:;,])$")
+_LEADER = re.compile(r"^[.·…_\s]{3,}$")
+"""Dots that lead the eye to the next cell."""
+_BLANKS = re.compile(r"(?<=[$€£¥]) (?=[\d(.\u2014])|(?<=[\d)]) (?=%)")
 
 
 def _glued(cells: Sequence[Cell]) -> Iterator[Cell]:
     """Cells with the sign of a currency put before its number, and those of percent and brackets after it."""
-    pending: Cell | None = None
-    for cell in cells:
-        if pending and (_CURRENCY.match(pending.text) or _UNIT.match(cell.text)):
-            pending = Cell(pending.text + cell.text, pending.left, max(pending.right, cell.right))
-        else:
-            if pending:
-                yield _tidy(pending)
-            pending = cell
-    if pending:
-        yield _tidy(pending)
-
-
-def _tidy(cell: Cell) -> Cell:
-    return replace(cell, text=_BLANKS.sub("", cell.text))
+    result: list[Cell] = []
+    sign = ""
+    for cell, after in pairwise((*cells, Cell("", 0, 0))):
+        text = sign + cell.text
+        sign = ""
+        if _AMOUNT.match(after.text) and (found := _CURRENCY.search(text)):
+            text, sign = text[: found.start()], found[1]
+        if result and _UNIT.match(text):
+            result[-1] = Cell(result[-1].text + text, result[-1].left, cell.right)
+        elif text and not _LEADER.match(text):
+            result.append(Cell(text, cell.left, cell.right))
+    return (replace(cell, text=_BLANKS.sub("", cell.text)) for cell in result)
 
 
 def _columns(rows: Sequence[_Row]) -> list[tuple[float, float]]:
@@ -128,44 +202,35 @@ def _has(row: _Row, column: tuple[float, float]) -> bool:
     return any(column[0] <= cell.left and cell.right <= column[1] for cell in row.cells)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A row with a text, or none, for each column."""
-
-    texts: tuple[str, ...]
-    bottom: float
-    height: float
-    spans: bool
-    """Has a cell that stands over two columns or more."""
-
-    @property
-    def filled(self) -> frozenset[int]:
-        return frozenset(i for i, text in enumerate(self.texts) if text)
-
-
 def _placed(row: _Row, columns: Sequence[tuple[float, float]]) -> _Placed:
-    """Each cell in the column that it overlaps most; one over several columns in the first of them."""
+    """Each cell in its column; one over several columns in the first of them."""
     texts = [""] * len(columns)
     spans = False
     for cell in row.cells:
-        over = [i for i, column in enumerate(columns) if _overlap(cell, column) > 0]
-        nearest = max(range(len(columns)), key=lambda i: _overlap(cell, columns[i]))
+        over = _places(cell, columns)
         spans |= len(over) > 1
-        place = over[0] if len(over) > 1 else nearest
-        while place < len(texts) - 1 and texts[place] and len(over) > 1:
-            place += 1
+        place = over[0] if len(over) == 1 else max(range(len(columns)), key=lambda i: _overlap(cell, columns[i]))
+        if len(over) > 1:  # the first of them that is free
+            place = next((i for i in over if not texts[i]), place)
         texts[place] = f"{texts[place]} {cell.text}".strip()
     return _Placed(tuple(texts), row.bottom, row.height, spans)
 
 
 def _header_count(rows: Sequence[_Placed]) -> int:
-    """How many rows from the first on are above the first one with a number in it; years are no numbers."""
-    for count, row in enumerate(rows):
-        if any(_NUMBER.match(text) and not (_YEAR.match(text) and not row.texts[0]) for text in row.texts[1:]):
-            while count and rows[count - 1].filled == {0}:  # "Net sales:" is a label of what follows
-                count -= 1
-            return count
+    """How many rows name the columns: those without label and numbers, and the next one that has no numbers."""
+    for number, row in enumerate(rows):
+        if _has_number(row):
+            return number
+        if row.texts[0]:
+            # "Net sales:" alone is the label of what follows.
+            return number if number and row.filled == {0} else number + 1
     return 1
+
+
+def _has_number(row: _Placed) -> bool:
+    """Whether a row has values; years over columns are none."""
+    numbers = [text for text in row.texts[1:] if _NUMBER.match(text)]
+    return not all(map(_YEAR.match, numbers))
 
 
 def _joined(rows: Sequence[_Placed], goes_on: Callable[[_Placed, _Placed], bool]) -> list[_Placed]:
@@ -183,15 +248,17 @@ def _joined(rows: Sequence[_Placed], goes_on: Callable[[_Placed, _Placed], bool]
 
 def _is_header_continued(above: _Placed, below: _Placed) -> bool:
     """Whether a header goes on in the next line: "July 1," and "2023"."""
-    return not above.spans and not below.spans and below.filled <= above.filled | {0}
+    return not above.spans and not below.spans and not (above.texts[0] and below.texts[0])
 
 
-def _is_continued(above: _Placed, below: _Placed) -> bool:
-    """Whether a label or another text is broken: the rest begins in lower case, or has no label and no numbers."""
+def _is_continued(above: _Placed, below: _Placed, pitch: float) -> bool:
+    """Whether a label or another text is broken: the rest begins in lower case, or stands closer than a row would."""
     first = below.texts[min(below.filled)]
     if below.filled == {0}:
         return first[0].islower()
     if 0 not in below.filled:
-        return below.filled <= above.filled and not any(map(_NUMBER.match, filter(None, below.texts)))
+        close = above.bottom - below.bottom < 0.9 * pitch
+        words = below.filled <= above.filled and not any(_NUMBER.match(below.texts[i]) for i in below.filled)
+        return words and (close or first[0].islower())
     # The label is broken, and the numbers stand beside its last line.
     return above.filled == {0} and first[0].islower()

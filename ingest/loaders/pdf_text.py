@@ -21,7 +21,7 @@ GAP = 0.8
 """Heights between two words from which they stand in two columns or cells. Words of justified text seldom reach it."""
 
 WIDE = 2.2
-"""Times the usual gap of its line that such a gap has, so that spaced-out lines stay whole."""
+"""Times the usual gap of its line that such a gap has, so that loosely set lines stay whole."""
 
 _LINE_END = re.compile("\r\n|\n|\r|(\ufffe|\x02)(?:\r?\n)?")
 """pdfium puts U+FFFE, formerly U+0002, for a hyphen at the end of a line, and no line end after it."""
@@ -128,11 +128,12 @@ class _Reader:
                 width = max(after[0] - before[2], before[0] - after[2])  # the latter from right to left
                 gaps.append((width, blank.start(), blank.end(), before[2], after[0]))
         widths = sorted(gap[0] for gap in gaps)
-        if not widths or widths[-1] <= GAP * height:
+        if not widths or widths[-1] <= GAP * height or _is_spaced_out(raw) or ends[1] < ends[0]:
             return ()
-        usual = widths[len(widths) // 2] if len(widths) > 3 else 0.0
-        wide = [gap for gap in gaps if gap[0] > GAP * height and (gap[0] > WIDE * usual or usual > 2 * height)]
-        if not wide or ends[1] < ends[0]:
+        usual = widths[len(widths) // 2]
+        least = max(GAP, WIDE * usual / height) if len(widths) > 3 and usual < GAP * height else GAP
+        wide = [gap for gap in gaps if gap[0] > least * height]
+        if not wide:
             return ()
         starts, lefts = [0, *(gap[2] for gap in wide)], [ends[0], *(gap[4] for gap in wide)]
         stops, rights = [*(gap[1] for gap in wide), len(raw)], [*(gap[3] for gap in wide), ends[1]]
@@ -152,6 +153,12 @@ class _Reader:
         char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
         size = pdfium_c.FPDFText_GetFontInfo(self._textpage, char, name, len(name), self._flags) if char >= 0 else 0
         return 0 < size <= len(name) and bool(_BOLD.search(name.value))
+
+
+def _is_spaced_out(raw: str) -> bool:
+    """Whether a line is letters with blanks between: "C H A P T E R"."""
+    words = raw.split()
+    return len(words) > 3 and sum(len(word) == 1 and word.isalpha() for word in words) > 0.6 * len(words)
 
 
 _BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|sfbx|-bd\b", re.IGNORECASE)
