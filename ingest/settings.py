@@ -68,7 +68,9 @@ class IngestSettings(BaseModel):
         None, description="Folder of the receipts of deletions; default: `_receipts` in `retrieval.path`."
     )
     poll_seconds: float = Field(
-        300.0, ge=1.0, description="Seconds between two looks of `--watch` at sources that tell nothing by themselves."
+        300.0,
+        ge=1.0,
+        description="With `--watch`: seconds between two syncs of everything; folders tell of changes meanwhile.",
     )
     s3_endpoint_url: str = Field("", description="For S3-compatible services; empty: AWS.")
 
