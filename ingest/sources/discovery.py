@@ -7,7 +7,7 @@ from ingest.settings import IngestSettings
 from ingest.sources.identity import scheme_of
 from ingest.sources.local import LocalFiles
 from ingest.sources.records import Fetched, Place, Source, Sources
-from retrieval.errors import InvalidRequest
+from ingest.sources.standard_input import StandardInput
 
 
 def discover(
@@ -15,48 +15,64 @@ def discover(
     *,
     settings: IngestSettings | None = None,
     exclude: Sequence[Path] = (),
+    stdin_name: str = "stdin",
 ) -> Sources:
-    """The sources among and below `arguments`: paths and URIs; a `Path` is always one of this machine.
+    """The sources among and below `arguments`: paths, URIs, `-` for standard input; a `Path` is always a local one.
 
-    Below a local folder, hidden names and `local.SKIPPED_FOLDERS` are left out, and so are the folders of `exclude`.
-    Raises SourceNotFound, before anything is yielded, for an argument that does not exist, ConfigError (MissingExtra)
-    for one that cannot be reached as things are set up, and InvalidRequest for one that makes no sense.
+    Below a folder, hidden names and `local.SKIPPED_FOLDERS` are left out, and so are the local folders of `exclude`.
+    `stdin_name` is what the document from standard input is known by. Raises, before anything is yielded,
+    SourceNotFound for an argument that does not exist, InvalidRequest for one that makes no sense, ConfigError
+    (MissingExtra) for one that cannot be reached as things are set up, and FetchError when a service does not answer.
     """
-    return _Sources(arguments, _Places(settings or IngestSettings(), exclude))
+    return _Sources(arguments, _Places(settings or IngestSettings(), exclude, stdin_name))
 
 
 class _Places:
     """Each kind of place once, opened when the first argument asks for it."""
 
-    def __init__(self, settings: IngestSettings, exclude: Sequence[Path]) -> None:
+    def __init__(self, settings: IngestSettings, exclude: Sequence[Path], stdin_name: str) -> None:
         self._settings = settings
         self._exclude = exclude
+        self._stdin_name = stdin_name
         self._open: dict[str, Place] = {}
 
     def of(self, argument: str | Path) -> Place:
-        kind = (isinstance(argument, str) and scheme_of(argument)) or "file"
-        kind = "http" if kind == "https" else kind  # one place: its turns and its robots.txt are for both
+        """The place of an argument or of a URI."""
+        kind = _kind(argument)
         if kind not in self._open:
             self._open[kind] = self._make(kind)
         return self._open[kind]
 
     def _make(self, kind: str) -> Place:
-        match kind:
-            case "file":
-                return LocalFiles(self._exclude)
-            case "s3":
-                from ingest.sources.s3 import Buckets  # noqa: PLC0415 - what most runs do not need
+        if kind == "file":
+            return LocalFiles(self._exclude)
+        if kind == "stdin":
+            return StandardInput(self._settings, self._stdin_name)
+        # What most runs do not need is imported when it is asked for.
+        if kind == "s3":
+            from ingest.sources.s3 import Buckets  # noqa: PLC0415
 
-                return Buckets(self._settings)
-            case "http":
-                from ingest.sources.http import Pages  # noqa: PLC0415 - what most runs do not need
+            return Buckets(self._settings)
+        if kind == "http":
+            from ingest.sources.http import Pages  # noqa: PLC0415
 
-                return Pages(self._settings)
-        raise InvalidRequest(f"{kind}:// is no place that documents can be read from; give a path, or a file:// URI")
+            return Pages(self._settings)
+        from ingest.sources.remote import Remote  # noqa: PLC0415
+
+        return Remote(kind, self._settings)
 
     def close(self) -> None:
         for place in self._open.values():
             place.close()
+
+
+def _kind(argument: str | Path) -> str:
+    if isinstance(argument, Path):
+        return "file"
+    if argument == "-" or argument.startswith("stdin:"):
+        return "stdin"
+    # The web is one place: turns and what robots.txt says are for http and https.
+    return {"": "file", "https": "http"}.get(scheme_of(argument), scheme_of(argument))
 
 
 class _Sources:

@@ -479,7 +479,8 @@ def test_a_page_without_validator_is_read_each_time(site: Site, tmp_path: Path) 
         ('attachment; filename="../../etc/passwd"', "passwd"),
         ('attachment; filename="C:\\\\a\\\\b.md"', "b.md"),
         ("inline", "download"),
-        ("attachment; filename*=broken'''", "download"),
+        ("attachment; filename*=nonsense''a.md", "a.md"),
+        ('attachment; filename=""', "download"),
     ],
 )
 def test_a_server_can_name_its_file(site: Site, tmp_path: Path, disposition: str, name: str) -> None:
