@@ -1,8 +1,8 @@
 """The `footnote` command: what there is and what it takes. Each command lives in footnote/commands/.
 
 Exit codes: 0 done; 1 an error, said on stderr; 2 wrong usage; 3 some files were not ingested; 4 the question was
-declined; 5 a citation or a chain of receipts did not verify; 6 a reindexed edition was worse and is not live; 130
-interrupted.
+declined; 5 a citation or a chain of receipts did not verify; 6 a reindexed edition was worse and is not live; 7 the
+doctor found what is not as it should be; 130 interrupted.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from footnote.commands import (
     service,
     status,
     stores,
+    upkeep,
 )
 
 app = typer.Typer(
@@ -33,11 +34,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ask your documents; every sentence of an answer carries a footnote that a machine can verify.",
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 some files were not ingested, 4 question declined, "
-    "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live.",
+    "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live, "
+    "7 the doctor found what is not as it should be.",
 )
 app.command("ingest")(ingestion.ingest)
 app.command("retry")(ingestion.retry)
 app.command("status")(status.status)
+app.command("doctor")(upkeep.doctor)
 app.command("search")(answering.search)
 app.command("ask")(answering.ask)
 app.command("verify")(answering.verify)

@@ -24,13 +24,14 @@ from retrieval.records import MetadataValue, SourceRecord, SourceStatus
 
 Reason = Literal[
     "corrupt", "encrypted", "empty", "unsupported", "needs-ocr", "missing-extra", "limit", "crashed", "unreadable",
-    "internal",
+    "internal", "damaged",
 ]  # fmt: skip
 """Why a source was not ingested.
 
 unsupported: no loader reads such files; missing-extra: one would, with a package that is not installed; limit: it
 takes more bytes, memory or time than it may; crashed: it ended the process that read it; unreadable: the source could
-not be fetched or opened; internal: an error of Footnote's own.
+not be fetched or opened; internal: an error of Footnote's own; damaged: it was ingested, and `footnote doctor` has
+found that what the collection has of it is lost or not what it was.
 """
 
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
@@ -47,7 +48,7 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
 
 _STATUS: dict[Reason, SourceStatus] = {"unsupported": "unsupported", "needs-ocr": "needs-ocr"}
 
-_PASSING = frozenset({"unreadable", "missing-extra", "internal"})
+_PASSING = frozenset({"unreadable", "missing-extra", "internal", "damaged"})
 """Reasons that may be gone by the next run, with nothing changed about the source."""
 
 
@@ -119,6 +120,12 @@ def failure(line: SourceRecord, error: Exception, *, before: SourceRecord | None
         recorded_at=now(),
         **{"version": "", "chunks": 0, "pages": 0, **kept},  # type: ignore[arg-type]
     )
+
+
+def damage(line: SourceRecord, detail: str, *, document: bool) -> SourceRecord:
+    """The line of a source that the next run shall read again; `document` says whether it has one meanwhile."""
+    kept = line if document else replace(line, version="", chunks=0, pages=0)
+    return replace(kept, status="failed", reason="damaged", error=f"{detail}; ingest it again", recorded_at=now())
 
 
 def now() -> str:

@@ -1,5 +1,6 @@
 """`footnote status`."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,15 @@ import typer
 
 from footnote.commands.editions import editions_as_json
 from footnote.commands.shared import JsonOption, configuration, console, print_json
-from retrieval.errors import StoreError
+from retrieval.errors import CollectionNotFound, InvalidRequest, SourceNotFound, StoreError
 
 if TYPE_CHECKING:
     from retrieval.ports import Collections, Snapshot
+    from retrieval.records import SourceRecord
+
+_PAGE = 5_000
+"""Ledger lines read at a time."""
+_NOT_INGESTED = ("failed", "unsupported", "needs-ocr")
 
 
 def status(
@@ -20,29 +26,37 @@ def status(
         str | None, typer.Option("--collection", "-c", help="Only this one; default: all of them.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="List the files that were not ingested, and why.")] = False,
+    source: Annotated[
+        str | None, typer.Option("--source", help="All that the ledger knows of one source: its URI, or a path.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the collections: how many documents and chunks, of which model and edition, what failed.
+    """Show the collections: how many documents and chunks, of which model and edition, what became of the sources.
 
     Examples:
 
         footnote status
 
         footnote status --failed -c filings --json
+
+        footnote status --source reports/q3.pdf
     """
     from retrieval.build import build_collections
 
+    if failed and source is not None:
+        raise InvalidRequest("--failed lists sources and --source shows one: say one of the two")
     settings = configuration(context).settings.retrieval
     with closing(build_collections(settings)) as collections:
         names = [collection] if collection else collections.names()
+        if source is not None:
+            _show_source(source, names, collections, json=json)
+            return
         found, broken = _look_into(names, collections)
         where = "" if names else collections.place()
     if json:
         print_json({"collections": found, "broken": broken})
     elif failed:
-        for entry in found:
-            for line in entry["not_ingested"]:
-                typer.echo(f"{entry['name']}: {line['status']}: {line['error']} ({line['source_uri']})")
+        _print_failures(found)
     elif found or not names:
         _print_table(found, where=where)
     for entry in broken:
@@ -65,7 +79,13 @@ def _look_into(names: list[str], collections: "Collections") -> tuple[list[dict[
 
 def _status(snapshot: "Snapshot") -> dict[str, Any]:
     info = snapshot.info
-    problems = [*snapshot.sources(status="failed"), *snapshot.sources(status="unsupported")]
+    counts = dict.fromkeys(("ingested", *_NOT_INGESTED, "deleted"), 0)
+    last, problems = "", []
+    for line in _ledger(snapshot):
+        counts[line.status] += 1
+        last = max(last, line.recorded_at)
+        if line.status in _NOT_INGESTED:
+            problems.append(_as_json(line))
     return {
         "name": info.name,
         "documents": info.documents,
@@ -76,8 +96,62 @@ def _status(snapshot: "Snapshot") -> dict[str, Any]:
         "editions": editions_as_json(info),
         "language": info.language,
         "fields": list(info.fields),
-        "not_ingested": [asdict(line) for line in problems],
+        "sources": counts,
+        "last_recorded_at": last,
+        "not_ingested": problems,
     }
+
+
+def _ledger(snapshot: "Snapshot") -> Iterator["SourceRecord"]:
+    """All lines, a page in memory at a time."""
+    after = ""
+    while page := snapshot.sources(after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].source_uri
+
+
+def _as_json(line: "SourceRecord") -> dict[str, Any]:
+    return {**asdict(line), "parser": line.parser, "seconds": dict(line.seconds)}
+
+
+def _print_failures(found: list[dict[str, Any]]) -> None:
+    """By reason, the most frequent first."""
+    for entry in found:
+        reasons: dict[str, list[dict[str, Any]]] = {}
+        for line in entry["not_ingested"]:
+            reasons.setdefault(line["reason"] or line["status"], []).append(line)
+        for reason, lines in sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+            for line in lines:
+                tried = f"tried {line['attempts']} times, last" if line["attempts"] > 1 else "tried"
+                when = f" ({tried} {line['recorded_at']})" if line["recorded_at"] else ""
+                typer.echo(f"{entry['name']}: {reason}: {line['source_uri']}: {line['error']}{when}")
+
+
+def _show_source(name: str, names: list[str], collections: "Collections", *, json: bool) -> None:
+    """The lines of one source in every collection that knows it. Raises SourceNotFound."""
+    from ingest.sources import uri_for
+
+    uris = list(dict.fromkeys([name.encode("utf-8", "replace").decode(), uri_for(name)]))
+    found = []
+    for one in names:
+        try:
+            with closing(collections.open(one)) as store, store.snapshot() as snapshot:
+                found += [{"collection": one, **_as_json(line)} for line in snapshot.sources(uris=uris)]
+        except CollectionNotFound:
+            if len(names) == 1:
+                raise
+    if not found:
+        where = f"collection {names[0]!r}" if len(names) == 1 else "any collection"
+        raise SourceNotFound(f"the ledger of {where} knows no source {name!r}; give its URI, or the path of a file")
+    if json:
+        print_json({"sources": found})
+        return
+    for line in found:
+        width = max(map(len, line))
+        for field, value in line.items():
+            shown = ", ".join(f"{stage} {taken:.3f}" for stage, taken in value.items()) if field == "seconds" else value
+            if shown != "":
+                typer.echo(f"{field.ljust(width)}  {shown}")
 
 
 def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
@@ -88,13 +162,16 @@ def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("collection")
-    for name in ("documents", "chunks", "not ingested"):
+    statuses = [name for name in (*_NOT_INGESTED, "deleted") if any(entry["sources"][name] for entry in found)]
+    for name in ("documents", "chunks", "not ingested", *statuses):
         table.add_column(name, justify="right")
-    table.add_column("model")
-    table.add_column("edition")
+    for name in ("model", "edition", "last recorded"):
+        table.add_column(name)
     for entry in found:
-        counts = (entry["documents"], entry["chunks"], len(entry["not_ingested"]))
+        counts = [entry["documents"], entry["chunks"], len(entry["not_ingested"])]
+        counts += [entry["sources"][name] for name in statuses]
         others = [str(one["number"]) for one in entry["editions"] if not one["live"]]
         edition = f"{entry['edition']} (also there: {', '.join(others)})" if others else str(entry["edition"])
-        table.add_row(entry["name"], *(f"{count:,}" for count in counts), entry["model"], edition)
+        cells = (*(f"{count:,}" for count in counts), entry["model"], edition, entry["last_recorded_at"])
+        table.add_row(entry["name"], *cells)
     console().print(table)

@@ -15,7 +15,8 @@ from tests.e2e.conftest import ROOT, Footnote
 RUNS: dict[str, list[list[str]]] = {
     "footnote ingest": [["ingest", "papers"], ["ingest", "papers", "--prune", "--dry-run"]],
     "footnote retry": [["retry"]],
-    "footnote status": [["status"], ["status", "--failed"]],
+    "footnote status": [["status"], ["status", "--failed"], ["status", "--source", "papers/a.md"]],
+    "footnote doctor": [["doctor"], ["doctor", "--repair", "--json"]],
     "footnote search": [["search", "pump"]],
     "footnote ask": [["ask", "At what pressure does the pump start?"]],
     "footnote verify": [["verify", "answer.json"]],
