@@ -10,7 +10,7 @@ from typing import Any
 
 from lxml import etree
 
-from ingest.loaders import tabular
+from ingest.loaders import html_page, tabular
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
@@ -38,7 +38,6 @@ _INLINE = frozenset(
     }
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_META = {"author": "author", "description": "description", "keywords": "keywords", "date": "date"}
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]+)")
 
@@ -49,18 +48,32 @@ def load(data: bytes, origin: Origin) -> Document:
     if root is None:
         raise EmptyDocument(f"{origin.name!r} holds no text")
     builder = DocumentBuilder()
-    fields = _metadata(root)
-    add_tree(builder, _main_part(root))
+    fields = html_page.metadata(root)
+    main = html_page.main_part(root)
+    add_tree(builder, main, dropped=html_page.menus(main))
     if builder.is_empty:  # all of it looked like chrome: better too much than nothing
         add_tree(builder, root, keep_chrome=True)
-    title = sensible_title(" ".join(root.xpath("//head//title[1]//text()")))
-    return builder.build(origin, title=title, metadata=fields)
+    return builder.build(origin, title=sensible_title(str(fields.pop("title", ""))), metadata=fields)
 
 
 def parse(text: str) -> Any:
     """The root element of an HTML page or fragment, None when there is none. Never fetches anything."""
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
-    return etree.fromstring(clean(text).encode("utf-8"), parser) if text.strip() else None
+    text = clean(text)
+    if not text.strip():
+        return None
+    root, complete = _parsed(text)
+    # The parser drops all that is deeper than 2,048 elements, and what comes after it, without a word.
+    return root if complete else _parsed(_NESTING.sub(" ", text))[0]
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True)
+    root = etree.fromstring(text.encode("utf-8"), parser)
+    return root, not any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log)
+
+
+_NESTING = re.compile(r"</?(?!(?:head|title|meta|script|style|p|br|li|tr)\b)[A-Za-z][^<>]*>", re.IGNORECASE)
+"""Tags that a page can be read without."""
 
 
 def add_fragment(builder: DocumentBuilder, text: str) -> None:
@@ -70,17 +83,20 @@ def add_fragment(builder: DocumentBuilder, text: str) -> None:
         add_tree(builder, root, keep_chrome=True)
 
 
-def add_tree(builder: DocumentBuilder, root: Any, *, keep_chrome: bool = False) -> None:
-    """Add the visible blocks below `root` to `builder`."""
-    _Walker(builder, keep_chrome=keep_chrome).walk(root)
+def add_tree(
+    builder: DocumentBuilder, root: Any, *, keep_chrome: bool = False, dropped: frozenset[Any] = frozenset()
+) -> None:
+    """Add the visible blocks below `root` to `builder`, without the elements `dropped`."""
+    _Walker(builder, keep_chrome=keep_chrome, dropped=dropped).walk(root)
 
 
 class _Walker:
     """Gathers inline text until a block begins or ends, then gives it to the builder as what it is."""
 
-    def __init__(self, builder: DocumentBuilder, *, keep_chrome: bool) -> None:
+    def __init__(self, builder: DocumentBuilder, *, keep_chrome: bool, dropped: frozenset[Any]) -> None:
         self._builder = builder
         self._keep_chrome = keep_chrome
+        self._dropped = dropped
         self._text: list[str] = []
         self._lists: list[int | None] = []
         """One per open list: the next number, None for bullets."""
@@ -124,7 +140,7 @@ class _Walker:
         return False
 
     def _is_dropped(self, node: Any) -> bool:
-        if not isinstance(node.tag, str) or _is_hidden(node):
+        if not isinstance(node.tag, str) or _is_hidden(node) or node in self._dropped:
             return True
         return node.tag in _ALWAYS_DROPPED if self._keep_chrome else _is_chrome(node)
 
@@ -198,7 +214,10 @@ def _is_chrome(node: Any) -> bool:
 
 def _is_hidden(node: Any) -> bool:
     style = node.get("style")
-    return node.get("hidden") is not None or bool(style and _HIDDEN_STYLE.search(style))
+    if node.get("hidden") is not None or (style and _HIDDEN_STYLE.search(style)):
+        return True
+    # Icons, and the second form of formulas; whole pages are marked so while a dialog is open.
+    return node.tag in _INLINE and node.get("aria-hidden") == "true"
 
 
 MAX_CELL = 1500
@@ -233,8 +252,8 @@ def _is_header(row: Any) -> bool:
     return row.getparent().tag == "thead" or (bool(cells) and all(cell.tag == "th" for cell in cells))
 
 
-def _cell(node: Any) -> Cell:
-    return Cell(_visible(node), _span(node, "colspan"), _span(node, "rowspan"))
+def _cell(node: Any) -> str | Cell:
+    return Cell(_visible(node), _span(node, "colspan"), _span(node, "rowspan")) if node.attrib else _visible(node)
 
 
 def _span(cell: Any, name: str) -> int:
@@ -243,6 +262,8 @@ def _span(cell: Any, name: str) -> int:
 
 
 def _visible(cell: Any) -> str:
+    if not len(cell):
+        return _flow(cell.text or "").strip(" ;")
     return _flow("".join(_cell_parts(cell))).strip(" ;")
 
 
@@ -272,32 +293,9 @@ def _flow(text: str) -> str:
     return _WHITE.sub(" ", text)
 
 
-def _main_part(root: Any) -> Any:
-    """The one `main` element where it holds a fair part of the page, else the page."""
-    mains = root.xpath("//main | //*[@role='main']")
-    if len(mains) == 1:
-        share, whole = (len(" ".join(node.itertext()).split()) for node in (mains[0], root))
-        if share * 5 > whole:
-            return mains[0]
-    return root
-
-
 def _first_number(node: Any) -> int:
     start = node.get("start") or "1"
     return int(start) if start.isascii() and start.isdigit() and len(start) < 10 else 1
-
-
-def _metadata(root: Any) -> dict[str, object]:
-    fields: dict[str, object] = {}
-    for meta in root.iter("meta"):
-        key = _META.get((meta.get("name") or "").lower())
-        content = meta.get("content")
-        if key and content and key not in fields:
-            fields[key] = content
-    language = root.get("lang")
-    if language:
-        fields["language"] = language
-    return fields
 
 
 def declared_charset(head: bytes) -> str:
