@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import Options
     from ingest.planning import Plan
     from ingest.settings import IngestSettings
-    from retrieval.ports import VectorStore
+    from retrieval.ports import Embedders, VectorStore
     from retrieval.records import Chunking, EmbedderInfo, MetadataValue, SourceRecord
 
 EXIT_INCOMPLETE = 3
@@ -63,6 +63,9 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
         bool, typer.Option("--restore", help="Bring back what `footnote delete` has deleted, too.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: sync again what changes, and everything every ingest.poll_seconds.")
+    ] = False,
     workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,6 +83,8 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
         footnote ingest filings/ --collection filings -m year=2023 -m source=sec
 
         footnote ingest docs/ --prune --dry-run
+
+        footnote ingest docs/ s3://bucket/handbook --prune --watch
     """
     from ingest.pipeline import Options
 
@@ -88,10 +93,14 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
     options = Options(
         prune=prune or prune_empty, prune_empty=prune_empty, approve=_approver(yes=yes), restore=restore
     )  # fmt: skip
+    if watch and dry_run:
+        raise InvalidRequest("--watch goes on and --dry-run does nothing: leave one of them out")
+    if watch:
+        options = replace(options, approve=lambda *_: yes)  # nobody need be there to be asked
     if dry_run:
         _show_plan(settings, collection, sources, given, options, json=json)
         return
-    _run(settings, collection, sources, given, options, workers=workers, json=json)
+    _run(settings, collection, sources, given, options, workers=workers, watch=watch, json=json)
 
 
 def retry(
@@ -139,38 +148,104 @@ def _run(
     options: "Options",
     *,
     workers: int | None,
+    watch: bool = False,
     json: bool,
 ) -> None:
-    """The sync itself, from its start to its exit code."""
-    from footnote.progress import Ingested, tallied
-    from ingest import pipeline
+    """The sync itself, or one after the other, from the start to the exit code."""
     from retrieval.build import build_embedder, build_embedders
 
     embedder = build_embedder(settings.retrieval)
-    ingest_settings = settings.ingest
     if workers is not None:
-        ingest_settings = ingest_settings.model_copy(update={"workers": workers})
+        own = settings.ingest.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"ingest": own})
     _make_if_missing(settings, collection, embedder.info)
-    count = Ingested()
-    with open_store(settings.retrieval, collection, writable=True) as store:
+    with open_store(settings.retrieval, collection) as store:
         _say_what_differs(store, collection, embedder.info, settings.ingest.chunking)
-        with _stopping(count), tallied(count, quiet=json) as show:
-            report = pipeline.ingest(
-                sources,
-                store=store,
-                embedders=build_embedders(settings.retrieval, embedder),
-                settings=ingest_settings,
-                metadata=given,
-                exclude=_own_folders(settings),
-                options=options,
-                on_event=_json_lines(count, show) if json else _with_warnings(show),
-            )
+    embedders = build_embedders(settings.retrieval, embedder)
+    if watch:
+        _watch(settings, collection, sources, given, options, embedders, json=json)
+        return
+    report = _sync(settings, collection, sources, given, options, embedders, json=json)
     if json:
         _print_line("end", {"collection": collection, **asdict(report)})
     else:
         _summarise(report, collection)
     if not report.complete:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _sync(
+    settings: "Settings",
+    collection: str,
+    sources: Sequence[str],
+    given: "dict[str, MetadataValue]",
+    options: "Options",
+    embedders: "Embedders",
+    *,
+    json: bool,
+) -> "Report":
+    from footnote.progress import Ingested, tallied
+    from ingest import pipeline
+
+    count = Ingested()
+    with (
+        open_store(settings.retrieval, collection, writable=True) as store,
+        _stopping(count),
+        tallied(count, quiet=json) as show,
+    ):
+        return pipeline.ingest(
+            sources,
+            store=store,
+            embedders=embedders,
+            settings=settings.ingest,
+            metadata=given,
+            exclude=_own_folders(settings),
+            options=options,
+            on_event=_json_lines(count, show) if json else _with_warnings(show),
+        )
+
+
+def _watch(
+    settings: "Settings",
+    collection: str,
+    sources: Sequence[str],
+    given: "dict[str, MetadataValue]",
+    options: "Options",
+    embedders: "Embedders",
+    *,
+    json: bool,
+) -> None:
+    """One sync after the other, until Ctrl-C, which is how this ends."""
+    from ingest.watching import watch
+
+    syncs, cut_off = 0, False
+
+    def sync(arguments: Sequence[str]) -> None:
+        nonlocal syncs, cut_off
+        # What is deleted from the second sync on is deleted: it was restored before.
+        told = replace(options, restore=options.restore and syncs == 0)
+        try:
+            report = _sync(settings, collection, arguments, given, told, embedders, json=json)
+        except KeyboardInterrupt:
+            cut_off = True
+            raise
+        syncs += 1
+        if json:
+            _print_line("end", {"collection": collection, **asdict(report)})
+        elif syncs == 1 or report.ingested or report.failures or report.pruned:
+            _summarise(report, collection)
+        if syncs == 1:
+            _say("watching; Ctrl-C ends it")
+
+    try:
+        watch(
+            sources, sync=sync, poll_seconds=settings.ingest.poll_seconds, exclude=_own_folders(settings),
+            on_problem=_say,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if cut_off:
+            raise
+        _say(f"stopped watching after {counted(syncs, 'sync')}")
 
 
 def _own_folders(settings: "Settings") -> tuple[Any, ...]:
