@@ -41,7 +41,7 @@ class LocalFiles:
         path = path_for(str(argument)) if is_uri else absolute(argument)
         if not os.path.lexists(path):
             raise SourceNotFound(f"no such file or folder: {str(argument)!r}; check the path and the spelling")
-        return uri_for(path).rstrip("/")
+        return uri_for(path).removesuffix("/")
 
     def find(self, roots: Sequence[str]) -> Iterator[Source]:
         """Files among and below `roots`. Links to folders are followed, but no folder is entered twice."""
@@ -94,13 +94,6 @@ def read_file(path: Path, *, name: str, max_bytes: int, setting: str = "ingest.m
     return b"".join(blocks)
 
 
-def read(source: Source, *, max_bytes: int = 512 * 2**20) -> bytes:
-    """The bytes of a local `source`. Raises a LoadError when it cannot be read or has more than `max_bytes`."""
-    if source.problem or source.path is None:
-        raise FetchError(f"{source.name!r} cannot be read: {source.problem}")
-    return read_file(source.path, name=source.name, max_bytes=max_bytes)
-
-
 def too_large(name: str, size: int, max_bytes: int, setting: str = "ingest.max_file_bytes") -> LimitExceeded:
     """The error for a file of at least `size` bytes where `max_bytes` are allowed, by `setting` if by any."""
     advice = f"split it, or raise {setting}" if setting else "make it smaller"
@@ -114,7 +107,7 @@ def is_skipped(name: str) -> bool:
 
 
 def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[Source]:
-    pending = [(root, os.path.lexists(_sidecar(root)))]
+    pending = [(root, os.path.lexists(_sidecar(root)) and not _sidecar(root).is_dir())]
     while pending:  # a stack, not recursion: trees may be deeper than Python's stack
         path, has_sidecar = pending.pop()
         try:
@@ -138,11 +131,11 @@ def _walk(root: Path, entered: set[tuple[int, int]]) -> Iterator[Source]:
 def _listed(folder: Path) -> list[tuple[Path, bool]]:
     """What is in a folder, by the bytes of the names, and whether it has a sidecar; sidecars are left out."""
     with os.scandir(folder) as entries:
-        kept = {entry.name: _is_folder(entry) for entry in entries if not is_skipped(entry.name)}
+        kept = {entry.name: _is_folder(entry) for entry in entries if not is_skipped(entry.name)}  # whether a folder
     return [
-        (folder / name, not is_dir and name + sidecars.SUFFIX in kept)
+        (folder / name, not is_dir and kept.get(name + sidecars.SUFFIX) is False)
         for name, is_dir in sorted(kept.items(), key=lambda item: os.fsencode(item[0]))
-        if kept.get(name.removesuffix(sidecars.SUFFIX), True) or not name.endswith(sidecars.SUFFIX)
+        if is_dir or not name.endswith(sidecars.SUFFIX) or kept.get(name.removesuffix(sidecars.SUFFIX)) is not False
     ]
 
 
@@ -158,6 +151,8 @@ def _sidecar(path: Path) -> Path:
 
 
 def _is_sidecar(path: Path) -> bool:
+    if path.is_dir():
+        return False
     document = path.with_name(path.name.removesuffix(sidecars.SUFFIX) or path.name)
     return document != path and os.path.lexists(document) and not document.is_dir()
 
