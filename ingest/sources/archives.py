@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ingest.loaders.detection import extension_of
 from retrieval.errors import CorruptFile, EncryptedFile, LimitExceeded, LoadError, UnsupportedMedia
 
 DAMAGE = (
@@ -35,13 +34,10 @@ _MAX_HEADERS = 32 * 2**20
 _XZ_MEMORY = 128 * 2**20
 """xz -9 needs 65 MiB."""
 
-_PROGRAMS = frozenset("jar war ear apk aab ipa whl egg nupkg xpi vsix".split())
-"""ZIP archives of programs: unpacking them gives no documents."""
-
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 """Others are rare, and that of 7-Zip may ask for gigabytes of memory."""
 
-_COMPRESSED = ((b"\x1f\x8b\x08", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"))
+_MAGIC = ((b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ", "xz"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +53,19 @@ class Member:
     """Why it cannot be read."""
 
 
-def archive_kind(path: Path, name: str) -> str:
-    """'zip', 'tar', 'gz', 'bz2', 'xz', or empty for what is no archive or is a document in one, such as DOCX.
+def archive_kind(path: Path) -> str:
+    """'zip', 'tar', 'gz', 'bz2', 'xz', or empty for what is no archive, by its first bytes. Raises OSError.
 
-    `name` is that of the file, for the formats that content does not tell apart. Raises OSError.
+    Which ZIP archives are documents of an office program is for `ingest.loaders` to say.
     """
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return "" if extension_of(name) in _PROGRAMS or _is_document(path) else "zip"
-    for magic, kind in _COMPRESSED:
-        if head.startswith(magic):
-            return kind
-    return "tar" if is_tar(head) or (extension_of(name) == "tar" and len(head) == tarfile.BLOCKSIZE) else ""
+    return "tar" if is_tar(head) else next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
 
 
 def is_tar(head: bytes) -> bool:
     """Whether a file that begins so is a tar archive; one of before 1988 does not tell."""
     return head[257:262] == b"ustar"
-
-
-def _is_document(path: Path) -> bool:
-    """Office and e-book formats name themselves in a member; a damaged archive is left to their loaders, too."""
-    try:
-        with _Guarded(path) as file, zipfile.ZipFile(file) as archive:
-            return not {"[Content_Types].xml", "mimetype"}.isdisjoint(archive.namelist())
-    except DAMAGE:
-        return True
 
 
 class _Guarded(io.BufferedReader):

@@ -15,10 +15,8 @@ from ingest.sources.archives import DAMAGE, STEP, Archive, Member, archive_kind,
 from ingest.sources.identity import member_uri, shown
 from ingest.sources.local import is_skipped, too_large
 from ingest.tasks import Task
-from retrieval.errors import CorruptFile, LimitExceeded, LoadError
+from retrieval.errors import CorruptFile, LimitExceeded, LoadError, UnsupportedMedia
 from retrieval.records import MetadataValue
-
-__all__ = ["MAX_DEPTH", "Problem", "Unpacked", "archive_kind", "unpack"]
 
 MAX_DEPTH = 3
 """Archives within one another that are opened."""
@@ -27,6 +25,8 @@ MAX_RATIO = 250
 """Unpacked to packed size. Not asked of archives that unpack to less than `RATIO_FROM`."""
 
 RATIO_FROM = 64 * 2**20
+
+_PROGRAMS = frozenset(".jar .war .ear .apk .aab .ipa .whl .egg .nupkg .xpi .vsix".split())
 
 _SUFFIXES = {".gz": "", ".bz2": "", ".xz": "", ".tgz": ".tar", ".tbz2": ".tar", ".tbz": ".tar", ".txz": ".tar"}
 
@@ -52,14 +52,17 @@ def unpack(task: Task, *, settings: IngestSettings) -> Unpacked:
     """The members of the archive at `task.path`, written to `task.spool`.
 
     Members inherit what was given with the archive; their own sidecar adds to it. Those of the same name are numbered.
-    When it raises, nothing is left in the folder: CorruptFile for a damaged archive, LimitExceeded for one with more
-    members, bytes or archives within archives than one may have, FetchError when the disk is full.
+    When it raises, nothing is left in the folder: CorruptFile for a damaged archive, UnsupportedMedia for a package of
+    a program, LimitExceeded for an archive with more members, bytes or archives within archives than one may have,
+    FetchError when the disk is full.
     """
     if task.spool is None:
         raise LimitExceeded(f"{task.name!r} is an archive where none may be; unpack it and ingest the folder")
     if task.depth >= MAX_DEPTH:
         raise LimitExceeded(f"{task.name!r} is an archive within {MAX_DEPTH} others; unpack it and ingest the folder")
-    kind = archive_kind(task.path, task.name)
+    if PurePosixPath(task.name).suffix.lower() in _PROGRAMS:
+        raise UnsupportedMedia(f"{task.name!r} is a package of a program; what is in it is for machines")
+    kind = archive_kind(task.path)
     if not kind:
         raise CorruptFile(f"{task.name!r} is no archive, or a damaged one; get a fresh copy")
     work = _Unpacking(task, task.spool, settings)

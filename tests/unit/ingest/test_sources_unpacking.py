@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ingest.settings import IngestSettings
-from ingest.sources.unpacking import MAX_DEPTH, RATIO_FROM, Unpacked, archive_kind, unpack
+from ingest.sources.unpacking import MAX_DEPTH, RATIO_FROM, Unpacked, unpack
 from ingest.tasks import Task
 from retrieval.errors import CorruptFile, EncryptedFile, FetchError, LimitExceeded, UnsupportedMedia
 
@@ -96,18 +96,20 @@ def test_a_compressed_file_has_one_member(spool: Path, name: str, data: bytes, i
     assert contents(opened(spool, data, name)) == {f"file:///{name}!/{inner}": b"text"}
 
 
-def test_documents_in_zip_containers_are_no_archives(tmp_path: Path) -> None:
-    """Office files, e-books and programs are left to their loaders; so is a damaged container."""
-    for name, data in {
-        "a.docx": zipped({"[Content_Types].xml": b"<x/>", "word/document.xml": b"<x/>"}),
-        "a.epub": zipped({"mimetype": b"application/epub+zip"}),
-        "a.jar": zipped({"A.class": b"x"}),
-        "b.zip": zipped({"a.md": b"A"})[:-30],
-        "a.md": b"# Text",
-        "empty": b"",
-    }.items():
-        (tmp_path / name).write_bytes(data)
-        assert archive_kind(tmp_path / name, name) == ""
+@pytest.mark.parametrize(
+    ("name", "data", "error"),
+    [
+        ("a.jar", zipped({"A.class": b"x"}), UnsupportedMedia),
+        ("a.zip", zipped({"a.md": b"A"})[:-30], CorruptFile),
+        ("a.zip", b"PK\x03\x04", CorruptFile),
+        ("a.zip", b"# Text", CorruptFile),
+        ("a.zip", b"", CorruptFile),
+    ],
+)
+def test_what_is_no_archive_is_refused(spool: Path, name: str, data: bytes, error: type[Exception]) -> None:
+    """A damaged one, a text of that name, a package of a program."""
+    with pytest.raises(error, match=name):
+        opened(spool, data, name)
 
 
 def test_names_never_lead_out_of_the_spool_folder(spool: Path) -> None:
