@@ -18,7 +18,7 @@ GUTTER = 0.6
 """Heights of a line that a gutter between columns is wide, at least."""
 
 CROSSING = 0.5
-"""Of the lines, that may run across a gutter: headings, tables, text in one column above that in two."""
+"""Of the lines of a column, how many may run across its gutter: headings, tables, text in one column."""
 
 COLUMN_LINES = 5
 """Lines that a column has, at least."""
@@ -30,7 +30,10 @@ FLOW = 0.3
 """Of the lines of a column that go on in lower case with no full stop before: most of running text, few of a table."""
 
 ALTERNATION = 0.3
-"""Changes of column per line from which columns are interleaved."""
+"""Changes of column per line from which columns are interleaved, where no line runs through several."""
+
+COMMON_LINES = 3
+"""Lines with a part in several columns, from which they are interleaved."""
 
 APART = 4.0
 """Heights from one line to the next from which they are two stretches."""
@@ -47,7 +50,7 @@ def reading_order(lines: Sequence[Line]) -> list[Line]:
 def _columns_apart(lines: Sequence[Line]) -> list[Line]:
     """The lines with interleaved columns one after the other, between the lines that run across them."""
     gutters = _gutters([piece for line in lines for piece in _pieces(line)])
-    if not gutters:
+    if not gutters or not _are_interleaved(lines, gutters):
         return list(lines)
     result: list[Line] = []
     band: list[list[Line]] = [[] for _ in range(len(gutters) + 1)]
@@ -59,6 +62,15 @@ def _columns_apart(lines: Sequence[Line]) -> list[Line]:
             for column, part in _cut(line, gutters):
                 band[column].append(part)
     return result + [part for column in band for part in column]
+
+
+def _are_interleaved(lines: Sequence[Line], gutters: Sequence[float]) -> bool:
+    """Whether the file goes from column to column line by line."""
+    columns = [{_column(piece, gutters) for piece in _pieces(line)} - {None} for line in lines]
+    if sum(len(places) > 1 for places in columns) >= COMMON_LINES:
+        return True
+    placed = [places for places in columns if places]
+    return sum(a != b for a, b in pairwise(placed)) >= ALTERNATION * len(placed)
 
 
 def _pieces(line: Line) -> Sequence[Line | Cell]:
@@ -93,7 +105,7 @@ def _cut(line: Line, gutters: Sequence[float]) -> Iterator[tuple[int, Line]]:
 
 
 def _gutters(pieces: Sequence[Line | Cell]) -> list[float]:
-    """Where columns of running text that are interleaved part, from left to right; empty where there are none."""
+    """Where columns of running text part, from left to right; empty where there are none."""
     heights = [piece.height for piece in pieces if isinstance(piece, Line)]
     if len(pieces) < 2 * COLUMN_LINES:
         return []
@@ -106,30 +118,27 @@ def _gutters(pieces: Sequence[Line | Cell]) -> list[float]:
         ]
         bad = next((column for column, part in enumerate(texts) if not _is_prose(part)), None)
         if bad is None:
-            placed = [column for column in columns if column is not None]
-            changes = sum(a != b for a, b in pairwise(placed))
-            return gutters if changes >= ALTERNATION * len(placed) else []
+            return gutters
         del gutters[max(bad - 1, 0)]
     return []
 
 
 def _gaps(pieces: Sequence[Line | Cell], width: float) -> Iterator[float]:
-    """The middle of each stretch, at least so wide, that fewer pieces lie across than beside it."""
+    """The middle of each stretch, at least so wide, across which fewer pieces run than stand to its left and right."""
     steps = Counter[float]()
     for piece in pieces:
         steps[piece.left] += 1
         steps[piece.right] -= 1
-    covered = 0
+    covered, peak = 0, 0
     low: tuple[int, float] | None = None
     for left, right in pairwise(sorted(steps)):
         covered += steps[left]
-        if covered > CROSSING * len(pieces):
-            if low:
-                yield low[1]
-            low = None
-        elif right - left >= width and (low is None or covered < low[0]):
+        if right - left >= width and peak >= max(covered / CROSSING, COLUMN_LINES) and (not low or covered < low[0]):
             low = covered, (left + right) / 2
-    # What is left is at the right edge, where lines end.
+        if low and covered >= max(low[0] / CROSSING, COLUMN_LINES):
+            yield low[1]
+            low, peak = None, 0
+        peak = max(peak, covered)
 
 
 def _is_prose(texts: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
@@ -22,6 +22,9 @@ GAP = 0.8
 
 WIDE = 2.2
 """Times the usual gap of its line that such a gap has, so that loosely set lines stay whole."""
+
+CLOSE = 0.55
+"""Width per character, in heights, that running text does not exceed."""
 
 _LINE_END = re.compile("\r\n|\n|\r|(\ufffe|\x02)(?:\r?\n)?")
 """pdfium puts U+FFFE, formerly U+0002, for a hyphen at the end of a line, and no line end after it."""
@@ -78,6 +81,20 @@ def lines(page: Any, shown: Frame) -> list[Line]:
         return whole_lines(_Reader(textpage, shown).lines())
 
 
+class _Gap(NamedTuple):
+    """A blank in a line, and the places to its left and right."""
+
+    width: float
+    start: int
+    end: int
+    left: float
+    right: float
+
+
+_char_index = pdfium_c.FPDFText_GetCharIndexFromTextIndex
+_loose_box = pdfium_c.FPDFText_GetLooseCharBox
+
+
 class _Reader:
     """Characters of one page, by their place in its text."""
 
@@ -119,40 +136,62 @@ class _Reader:
 
     def _cells(self, first: int, raw: str, ends: tuple[float, float], height: float, turn: int) -> tuple[Cell, ...]:
         """The parts of a line with wide gaps between them; none where there are no such gaps."""
-        gaps: list[tuple[float, int, int, float, float]] = []
+        if ends[1] < ends[0] or self._is_one_piece(first, raw, ends[1] - ends[0], height):
+            return ()
+        gaps = list(self._gaps(first, raw, turn))
+        widths = sorted(gap.width for gap in gaps)
+        if not widths or widths[-1] <= GAP * height or _is_spaced_out(raw):
+            return ()
+        usual = widths[len(widths) // 2]
+        least = max(GAP, WIDE * usual / height) if len(widths) > 3 and usual < GAP * height else GAP
+        wide = [gap for gap in gaps if gap.width > least * height]
+        if not wide:
+            return ()
+        starts, lefts = [0, *(gap.end for gap in wide)], [ends[0], *(gap.right for gap in wide)]
+        stops, rights = [*(gap.start for gap in wide), len(raw)], [*(gap.left for gap in wide), ends[1]]
+        parts = zip(starts, stops, lefts, rights, strict=True)
+        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in parts)
+
+    def _is_one_piece(self, first: int, raw: str, width: float, height: float) -> bool:
+        """Whether the file shows a line all at once, and it is no wider than its characters: cells are not like that.
+
+        Most lines of books are, and asking for the gaps between all words takes most of the time.
+        """
+        if width > CLOSE * height * len(raw):
+            return False
+        start, last = (_char_index(self._textpage, index) for index in (first, first + len(raw) - 1))
+        shown = pdfium_c.FPDFText_GetTextObject(self._textpage, start)
+        after = pdfium_c.FPDFText_GetTextObject(self._textpage, last)
+        return bool(shown and after) and _address(shown) == _address(after)
+
+    def _gaps(self, first: int, raw: str, turn: int) -> Iterator[_Gap]:
+        """The gaps between words, as they follow each other in the text."""
         for blank in _BLANKS.finditer(raw):
-            before, after = self._box(first + blank.start() - 1), self._box(first + blank.end())
+            start, end = blank.span()
+            before, after = self._box(first + start - 1), self._box(first + end)
             if before and after:
                 if turn:
                     before, after = _turned(before, turn), _turned(after, turn)
                 width = max(after[0] - before[2], before[0] - after[2])  # the latter from right to left
-                gaps.append((width, blank.start(), blank.end(), before[2], after[0]))
-        widths = sorted(gap[0] for gap in gaps)
-        if not widths or widths[-1] <= GAP * height or _is_spaced_out(raw) or ends[1] < ends[0]:
-            return ()
-        usual = widths[len(widths) // 2]
-        least = max(GAP, WIDE * usual / height) if len(widths) > 3 and usual < GAP * height else GAP
-        wide = [gap for gap in gaps if gap[0] > least * height]
-        if not wide:
-            return ()
-        starts, lefts = [0, *(gap[2] for gap in wide)], [ends[0], *(gap[4] for gap in wide)]
-        stops, rights = [*(gap[1] for gap in wide), len(raw)], [*(gap[3] for gap in wide), ends[1]]
-        parts = zip(starts, stops, lefts, rights, strict=True)
-        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in parts)
+                yield _Gap(width, start, end, before[2], after[0])
 
     def _box(self, index: int) -> _Rect | None:
-        char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
+        char = _char_index(self._textpage, index)
         rect = self._rect
-        if char < 0 or not pdfium_c.FPDFText_GetLooseCharBox(self._textpage, char, rect):
+        if char < 0 or not _loose_box(self._textpage, char, rect):
             return None
         box = rect.left, rect.bottom, rect.right, rect.top
         return box if self._plain else self._frame.shown(box)
 
     def _is_bold(self, index: int) -> bool:
         name = self._font
-        char = pdfium_c.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
+        char = _char_index(self._textpage, index)
         size = pdfium_c.FPDFText_GetFontInfo(self._textpage, char, name, len(name), self._flags) if char >= 0 else 0
         return 0 < size <= len(name) and bool(_BOLD.search(name.value))
+
+
+def _address(pointer: Any) -> int | None:
+    return ctypes.cast(pointer, ctypes.c_void_p).value
 
 
 def _is_spaced_out(raw: str) -> bool:
