@@ -22,7 +22,7 @@ from retrieval.errors import CorruptFile, EncryptedFile, LimitExceeded, LoadErro
 
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, OSError, ValueError, ArithmeticError, RuntimeError),
+    *(EOFError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError),
 )
 """What reading a damaged archive raises."""
 
@@ -113,7 +113,7 @@ class Archive:
         return [
             Member(_zip_name(entry), entry.file_size, _opener(archive, entry), _zip_problem(entry))
             for entry in entries
-            if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
+            if not entry.filename.endswith("/") and not stat.S_ISLNK(entry.external_attr >> 16)
         ]
 
     def _tar(self) -> list[Member]:

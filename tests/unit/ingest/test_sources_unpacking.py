@@ -12,14 +12,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from ingest.settings import IngestSettings
 from ingest.sources.unpacking import MAX_DEPTH, RATIO_FROM, Unpacked, unpack
 from ingest.tasks import Task
-from retrieval.errors import CorruptFile, EncryptedFile, FetchError, LimitExceeded, UnsupportedMedia
+from retrieval.errors import CorruptFile, EncryptedFile, FetchError, LimitExceeded, LoadError, UnsupportedMedia
 
 SIDECAR = json.dumps({"metadataAttributes": {"year": 2023}}).encode()
 
@@ -295,6 +297,21 @@ def test_archives_in_archives_end(spool: Path) -> None:
     assert unpacked.tasks[0].uri == "file:///a.zip!/inner.zip!/inner.zip!/inner.zip"
     with pytest.raises(LimitExceeded, match="within 3 others"):
         unpack(unpacked.tasks[0], settings=IngestSettings())
+
+
+def test_any_damage_is_damage(spool: Path) -> None:
+    """Bytes changed at random give members, problems or an error of ours, and leave nothing else behind."""
+    random = Random(7)
+    members = {f"d/{i}.md": b"hello" * 50 for i in range(3)}
+    for good in (zipped(members), tarred(members), tarred(members, gzip.compress), tarred(members, lzma.compress)):
+        for _ in range(60):
+            data = bytearray(good)
+            for _ in range(random.choice((1, 4, 16))):
+                data[random.randrange(min(len(data), 1600))] = random.choice((0, 1, 0x80, 0xFF, random.randrange(256)))
+            with suppress(LoadError):
+                for task in opened(spool, bytes(data)).tasks:
+                    task.path.unlink()
+            assert not list(spool.iterdir())
 
 
 @pytest.mark.timeout(20)
