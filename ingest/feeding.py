@@ -1,5 +1,6 @@
 """From the steps of a plan to tasks: sources are fetched, members of archives follow, and copies are cleared away."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,10 @@ from ingest.planning import Step
 from ingest.preparation import failed
 from ingest.sources import Fetched, Sources
 from ingest.tasks import Outcome, Settled, Task
-from retrieval.errors import LoadError
+from retrieval.errors import FootnoteError, LoadError
 from retrieval.records import MetadataValue
+
+_log = logging.getLogger(__name__)
 
 _FETCHING = 8
 """Sources of other machines that are fetched at the same time, or wait to be read."""
@@ -95,8 +98,8 @@ class Feed:
             step, fetching = begun
             try:
                 fetched = fetching.result()
-            except LoadError as exc:
-                self._settled.append(failed(self._task(step, None), exc))
+            except Exception as exc:  # one source must not end the run, whatever its place does
+                self._settled.append(failed(self._task(step, None), _as_load_error(step, exc)))
                 continue
             if not fetched.unchanged:
                 return self._task(step, fetched)
@@ -146,3 +149,10 @@ class Feed:
             spool=self._spool,
             temporary=fetched.temporary if fetched else False,
         )
+
+
+def _as_load_error(step: Step, error: Exception) -> FootnoteError:
+    if isinstance(error, FootnoteError):
+        return error
+    _log.error("unexpected error with %s", step.source.uri, exc_info=error)
+    return LoadError(f"{step.source.name!r}: internal error {type(error).__name__}: {error}")

@@ -70,9 +70,10 @@ class Mirror:
 
     def take(self, outcome: Outcome) -> Sequence[Task]:
         """Have the outcome committed; returns the members of an archive that are to be read."""
+        outcome = self._without_deleted(outcome)
+        members = [self._adopted(member) for member in outcome.members]
         within = max(0, len(outcome.documents) + len(outcome.settled) + bool(outcome.archive) - 1)
-        members = [self._adopted(member) for member in outcome.members if not self._is_deleted(member.uri)]
-        self._grow([*outcome.members], within)
+        self._grow(members, within)
         if outcome.archive is not None:
             self._open(outcome.archive, outcome, members)
         known = [settled for settled in outcome.settled if settled.unchanged]
@@ -86,8 +87,8 @@ class Mirror:
 
     def _unit(self, outcome: Outcome) -> Unit:
         """What is committed of an outcome that brings something."""
-        documents = tuple(one for one in outcome.documents if not self._is_deleted(one.line.source_uri))
-        failed = [one for one in outcome.settled if not one.unchanged and not self._is_deleted(one.line.source_uri)]
+        documents = outcome.documents
+        failed = [one for one in outcome.settled if not one.unchanged]
         parent = outcome.uri if outcome.archive is not None else _lines(outcome)[0].parent
 
         def done(written: Sequence[Prepared]) -> None:
@@ -128,6 +129,20 @@ class Mirror:
         """A member with what the ledger knows of it."""
         return replace(member, before=self._plan.lines.get(member.uri), force=member.uri in self._force)
 
+    def _without_deleted(self, outcome: Outcome) -> Outcome:
+        """Without what somebody has deleted of it; the source itself would not be here then."""
+        documents = tuple(one for one in outcome.documents if not self._is_deleted(one.line.source_uri))
+        settled = tuple(one for one in outcome.settled if not self._is_deleted(one.line.source_uri))
+        members = []
+        for member in outcome.members:
+            if self._is_deleted(member.uri):
+                member.path.unlink(missing_ok=True)
+            else:
+                members.append(member)
+        left = len(outcome.documents) - len(documents) + len(outcome.members) - len(members)
+        self.report.deleted += left
+        return replace(outcome, documents=documents, settled=settled, members=tuple(members))
+
     def _is_deleted(self, uri: str) -> bool:
         line = self._plan.lines.get(uri)
         return line is not None and line.status == "deleted" and not self._restore
@@ -135,8 +150,9 @@ class Mirror:
     def _open(self, settled: Settled, outcome: Outcome, members: Sequence[Task]) -> None:
         """An archive, of which the members follow."""
         line = settled.line
-        held = {task.uri for task in outcome.members} | {one.line.source_uri for one in outcome.settled}
-        left = [one for one in self._children(line.source_uri) if one.source_uri not in held]
+        held = {task.uri for task in members} | {one.line.source_uri for one in outcome.settled}
+        children = [one for one in self._children(line.source_uri) if one.status != "deleted"]
+        left = [one for one in children if one.source_uri not in held]
         gone = [line.doc_id]  # what is an archive now may have been a document before
         for one in left:
             gone += [lost.doc_id for lost in (one, *self._family.below(one.source_uri)) if lost.status != "deleted"]

@@ -29,7 +29,7 @@ from ingest.preparation import line_of
 from ingest.settings import IngestSettings
 from ingest.sources import Sources, discover
 from ingest.spool import spool
-from ingest.tasks import Outcome, Prepared
+from ingest.tasks import Prepared
 from ingest.writing import Unit, Writer
 from retrieval.errors import InvalidRequest
 from retrieval.ports import Embedders, VectorStore
@@ -87,19 +87,20 @@ def ingest(
     options, given = options or Options(), metadata or {}
     with closing(discover(arguments, settings=settings, exclude=exclude)) as sources:
         plan = make_plan(sources, store=store, settings=settings, metadata=given, options=options)
-        _check_prune(plan, options)
+        approved = _check_prune(plan, options)
         tell = _serialised(on_event)
         tell(plan.totals)
-        writer = Writer(store, embedders, tell)
-        mirror = Mirror(plan, writer, store, restore=options.restore, force=options.force, on_event=tell)
-        with _abandoned_on_error(writer):
-            mirror.begin()
-            if plan.steps:
-                _read_all(plan, sources, mirror, writer, settings=settings, given=given, on_event=tell)
-            writer.finish()
+        with closing(build_engine(lambda: writer.indexer.cutter, settings)) as engine:
+            writer = Writer(store, engine.embedders(embedders) if plan.steps else embedders, tell)
+            mirror = Mirror(plan, writer, store, restore=options.restore, force=options.force, on_event=tell)
+            with _abandoned_on_error(writer):
+                mirror.begin()
+                if plan.steps:
+                    _read_all(plan, sources, engine, mirror, writer, given=given, on_event=tell)
+                writer.finish()
     report = mirror.report
     if options.prune:
-        _prune(plan, store, report, options, on_event=tell)
+        _prune(plan, store, report, options, approved=approved, on_event=tell)
     report.gone = sum(map(planning.has_document, plan.gone.values()))
     report.chunks, report.reused, report.embed_seconds = writer.embedded, writer.reused, writer.embed_seconds
     report.seconds = time.perf_counter() - begin
@@ -184,27 +185,22 @@ def _abandoned_on_error(writer: Writer) -> Iterator[None]:
 def _read_all(
     plan: Plan,
     sources: Sources,
+    engine: Engine,
     mirror: Mirror,
     writer: Writer,
     *,
-    settings: IngestSettings,
     given: Mapping[str, MetadataValue],
     on_event: OnEvent,
 ) -> None:
     """Fetch, read and cut the sources of the plan's steps, and hand what they give to `mirror`."""
-    engine = build_engine(lambda: writer.indexer.cutter, settings)
-    with spool() as folder, closing(engine), closing(Feed(plan.steps, sources, folder, given=given)) as feed:
+    with spool() as folder, closing(Feed(plan.steps, sources, folder, given=given)) as feed:
         with _ticking(engine, writer, on_event), closing(engine.prepare(feed)) as outcomes:
             for outcome in outcomes:
-                _take(outcome, feed, mirror)
+                feed.take(outcome.uri, mirror.take(outcome))
                 for settled in feed.settled():
                     mirror.take(settled)
         for settled in feed.settled():
             mirror.take(settled)
-
-
-def _take(outcome: Outcome, feed: Feed, mirror: Mirror) -> None:
-    feed.take(outcome.uri, mirror.take(outcome))
 
 
 @contextmanager
@@ -225,32 +221,38 @@ def _ticking(engine: Engine, writer: Writer, on_event: OnEvent) -> Iterator[None
         thread.join()
 
 
-def _check_prune(plan: Plan, options: Options) -> None:
-    """Refuse to wipe out what is most likely only not mounted. Raises InvalidRequest."""
+def _check_prune(plan: Plan, options: Options) -> bool:
+    """Refuse to wipe out what is most likely only not mounted. Raises InvalidRequest; returns whether one said yes."""
     if not options.prune:
-        return
+        return False
     if plan.empty_roots and not options.prune_empty:
         raise InvalidRequest(
             f"--prune: {plan.empty_roots[0]!r} has no source at all now, and the collection has documents of it; "
             "is it mounted? --prune-empty deletes them"
         )
     moved = sum(step.action == "new" for step in plan.steps)  # as many of the gone ones may only have moved
-    _check_share(plan, sum(map(planning.has_document, plan.gone.values())) - moved, options)
+    return _check_share(plan, sum(map(planning.has_document, plan.gone.values())) - moved, options)
 
 
-def _check_share(plan: Plan, gone: int, options: Options) -> None:
-    if gone > _FEW and 2 * gone > plan.documents and not options.approve(gone, plan.documents):
+def _check_share(plan: Plan, gone: int, options: Options) -> bool:
+    if gone <= _FEW or 2 * gone <= plan.documents:
+        return False
+    if not options.approve(gone, plan.documents):
         raise InvalidRequest(
             f"--prune would delete {gone:,} of {plan.documents:,} documents, whose sources are gone; look at "
             "--dry-run, then add --yes"
         )
+    return True
 
 
-def _prune(plan: Plan, store: VectorStore, report: Report, options: Options, *, on_event: OnEvent) -> None:
+def _prune(
+    plan: Plan, store: VectorStore, report: Report, options: Options, *, approved: bool, on_event: OnEvent
+) -> None:
     """Delete the documents of all that is gone."""
     uris = [uri for uri, line in plan.gone.items() if planning.has_document(line)]
     if uris:
-        _check_share(plan, len(uris), options)
+        if not approved:
+            _check_share(plan, len(uris), options)
         on_event(Pruning(len(uris), tuple(uris[:_SHOWN])))
     lines = iter(list(plan.gone.values()))
     while batch := list(islice(lines, _DELETED_AT_ONCE)):

@@ -39,6 +39,10 @@ class Stopped(FootnoteError):
     """The engine was closed; nobody waits for the task any more."""
 
 
+class WorkerMissing(FootnoteError):
+    """No worker can be started."""
+
+
 class Supervisor:
     """Runs tasks in a worker process, one at a time; `prepare` belongs to one thread, `stop` may come from any."""
 
@@ -58,7 +62,7 @@ class Supervisor:
     def prepare(self, task: Task) -> tuple[Outcome, int]:
         """The outcome and its size in bytes. A task that ends its worker is tried once more in a fresh one.
 
-        Raises Stopped.
+        Raises Stopped, WorkerMissing.
         """
         self.busy = task.name, time.monotonic()
         known: list[SourceRecord] = []
@@ -94,23 +98,21 @@ class Supervisor:
 
     def _tried(self, task: Task, known: list[SourceRecord]) -> tuple[Outcome, int]:
         """One try. Raises LimitExceeded and WorkerDied, and the worker is gone then."""
+        channel = self._channel or self._start()
         try:
-            outcome, size = self._asked(task, known)
+            outcome, size = self._asked(channel, task, known)
         except (ChannelClosed, LoadError) as exc:
+            error = exc if isinstance(exc, LoadError) else self._cause(task, exc)
+            self.end()
             if self._stopped:
                 raise Stopped("the engine was closed") from exc
-            raise (exc if isinstance(exc, LoadError) else self._cause(task, exc)) from exc
-        else:
-            self._done += 1
-            if self._done >= _TASKS or self._memory() > self._settings.worker_memory_bytes // _SWOLLEN:
-                self.end()
-            return outcome, size
-        finally:
-            if sys.exc_info()[0] is not None:
-                self.end()
+            raise error from exc
+        self._done += 1
+        if self._done >= _TASKS or self._memory() > self._settings.worker_memory_bytes // _SWOLLEN:
+            self.end()
+        return outcome, size
 
-    def _asked(self, task: Task, known: list[SourceRecord]) -> tuple[Outcome, int]:
-        channel = self._channel or self._start()
+    def _asked(self, channel: socket.socket, task: Task, known: list[SourceRecord]) -> tuple[Outcome, int]:
         cutter = self._cutter()
         deadline = time.monotonic() + self._settings.parse_seconds
         try:
@@ -132,7 +134,24 @@ class Supervisor:
             ) from exc
 
     def _start(self) -> socket.socket:
-        """A fresh worker, ready for tasks. Raises WorkerDied."""
+        """A fresh worker, ready for tasks. Raises WorkerMissing, since no file is to blame."""
+        try:
+            channel = self._launch()
+            send(channel, self._settings, timeout=_START_SECONDS)
+            message, _ = self._receive(channel, time.monotonic() + _START_SECONDS, lambda: None)
+        except (ChannelClosed, Silence, OSError) as exc:
+            self.end()
+            if self._stopped:
+                raise Stopped("the engine was closed") from exc
+            raise WorkerMissing(
+                f"no process to read files can be started: {exc}; ingest.workers = 0 does without"
+            ) from exc
+        if not isinstance(message, Ready):
+            self.end()
+            raise WorkerMissing("a process to read files starts with nonsense; is the installation damaged?")
+        return channel
+
+    def _launch(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         life_read, life_write = os.pipe()
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -151,13 +170,6 @@ class Supervisor:
             self._channel, self._life = ours, life_write
         theirs.close()
         os.close(life_read)
-        try:
-            send(ours, self._settings, timeout=_START_SECONDS)
-            message, _ = self._receive(ours, time.monotonic() + _START_SECONDS, lambda: None)
-        except Silence as exc:
-            raise WorkerDied(f"a process to read files did not start within {_START_SECONDS:g} s; try again") from exc
-        if not isinstance(message, Ready):
-            raise ChannelClosed("a message out of turn")
         return ours
 
     def _receive(self, channel: socket.socket, deadline: float, look: Callable[[], None]) -> tuple[Any, int]:
