@@ -62,6 +62,8 @@ class Options:
     """Bring back what was deleted on purpose, too."""
     force: frozenset[str] = frozenset()
     """URIs of sources to be read again, whatever the ledger says."""
+    stdin_name: str = "stdin"
+    """What the document from standard input is known by."""
 
 
 def ingest(
@@ -85,7 +87,8 @@ def ingest(
     """
     begin = time.perf_counter()
     options, given = options or Options(), metadata or {}
-    with closing(discover(arguments, settings=settings, exclude=exclude)) as sources:
+    found = discover(arguments, settings=settings, exclude=exclude, stdin_name=options.stdin_name)
+    with closing(found) as sources:
         plan = make_plan(sources, store=store, settings=settings, metadata=given, options=options)
         approved = _check_prune(plan, options)
         tell = _serialised(on_event)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
+from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,18 @@ WorkersOption = Annotated[
 ]
 
 
+class EngineName(StrEnum):
+    """Who reads files and embeds."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+EngineOption = Annotated[
+    EngineName | None, typer.Option(help="This machine, or a Ray cluster; default: ingest.engine.")
+]
+
+
 def ingest(  # noqa: PLR0913, PLR0917 - one for each option
     context: typer.Context,
     sources: Annotated[
@@ -62,11 +75,15 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
     restore: Annotated[
         bool, typer.Option("--restore", help="Bring back what `footnote delete` has deleted, too.")
     ] = False,
+    name: Annotated[
+        str, typer.Option(help="File name of what comes by standard input (`-`): it tells what it is.")
+    ] = "stdin",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: sync again what changes, and everything every ingest.poll_seconds.")
     ] = False,
     workers: WorkersOption = None,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Bring a collection in line with its sources: what is new or has changed is read, what has moved is kept.
@@ -84,15 +101,23 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
 
         footnote ingest docs/ --prune --dry-run
 
+        curl -s https://example.org/notes.md | footnote ingest - --name notes.md
+
         footnote ingest docs/ s3://bucket/handbook --prune --watch
     """
     from ingest.pipeline import Options
 
     settings = configuration(context).settings
+    if engine is not None:
+        settings = _with(settings, engine=engine.value)
     given = dict(_metadata(entry) for entry in metadata or [])
     options = Options(
-        prune=prune or prune_empty, prune_empty=prune_empty, approve=_approver(yes=yes), restore=restore
-    )  # fmt: skip
+        prune=prune or prune_empty,
+        prune_empty=prune_empty,
+        approve=_approver(yes=yes),
+        restore=restore,
+        stdin_name=name,
+    )
     if watch and dry_run:
         raise InvalidRequest("--watch goes on and --dry-run does nothing: leave one of them out")
     if watch:
@@ -132,7 +157,7 @@ def retry(
     present = [top for top in dict.fromkeys(tops) if _is_there(top, settings.ingest)]
     for top in dict.fromkeys(tops):
         if top not in present:
-            _say(f"{top} is not there any more; `footnote ingest --prune` of its folder removes it")
+            _say(_missing(top))
     if not present:
         typer.echo(json_format.dumps({"event": "end", "collection": collection, "files": 0}) if json else "0 files")
         return
@@ -156,8 +181,7 @@ def _run(
 
     embedder = build_embedder(settings.retrieval)
     if workers is not None:
-        own = settings.ingest.model_copy(update={"workers": workers})
-        settings = settings.model_copy(update={"ingest": own})
+        settings = _with(settings, workers=workers)
     _make_if_missing(settings, collection, embedder.info)
     with open_store(settings.retrieval, collection) as store:
         _say_what_differs(store, collection, embedder.info, settings.ingest.chunking)
@@ -246,6 +270,11 @@ def _watch(
         if cut_off:
             raise
         _say(f"stopped watching after {counted(syncs, 'sync')}")
+
+
+def _with(settings: "Settings", **options: object) -> "Settings":
+    """The settings with other values in the table `ingest`."""
+    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update=options)})
 
 
 def _own_folders(settings: "Settings") -> tuple[Any, ...]:
@@ -353,7 +382,9 @@ def _show_plan(
     from ingest.pipeline import make_plan
     from ingest.sources import discover
 
-    with closing(discover(sources, settings=settings.ingest, exclude=_own_folders(settings))) as found:
+    with closing(
+        discover(sources, settings=settings.ingest, exclude=_own_folders(settings), stdin_name=options.stdin_name)
+    ) as found:
         plan = _planned(settings, collection, lambda store: make_plan(
             found, store=store, settings=settings.ingest, metadata=given, options=options
         ))  # fmt: skip
@@ -411,12 +442,18 @@ def _top(line: "SourceRecord", find: "Callable[[str], SourceRecord | None]") -> 
     return line.source_uri
 
 
+def _missing(uri: str) -> str:
+    if uri.startswith("stdin:"):
+        return f"{uri} came by standard input; pipe it to `footnote ingest -` again"
+    return f"{uri} is not there any more; `footnote ingest --prune` of its folder removes it"
+
+
 def _is_there(uri: str, settings: "IngestSettings") -> bool:
     from ingest.sources import discover
 
     try:
         discover([uri], settings=settings).close()
-    except SourceNotFound:
+    except (SourceNotFound, InvalidRequest):
         return False
     return True
 

@@ -107,6 +107,16 @@ def test_a_dry_run_writes_nothing(footnote: Footnote, papers: Path) -> None:
     assert footnote.json("ingest", "papers", "--dry-run")["moved"] == 1
 
 
+def test_standard_input_is_a_document(footnote: Footnote) -> None:
+    """Known by the name that it is given; piped again, it is compared with what it was."""
+    text = "# Pumps\n\nThe pump starts at 40 bar."
+    assert footnote.json("ingest", "-", "--name", "notes.md", stdin=text)["ingested"] == 1
+    assert footnote.json("ingest", "-", "--name", "notes.md", stdin=text)["unchanged"] == 1
+    assert footnote.json("search", "pump")["results"][0]["source_uri"] == "stdin:notes.md"
+    footnote.json("ingest", "-", "--name", "bad.pdf", stdin="%PDF-1.7 broken", code=3)
+    assert "pipe it to `footnote ingest -` again" in footnote("retry").stderr
+
+
 def test_a_prune_that_takes_most_wants_a_yes(footnote: Footnote) -> None:
     """Without a terminal nobody can be asked: it is refused, with nothing done."""
     folder = footnote.folder / "papers"
