@@ -23,7 +23,7 @@ CROSSING = 0.5
 COLUMN_LINES = 5
 """Lines that a column has, at least."""
 
-COLUMN_CHARACTERS = 15
+COLUMN_CHARACTERS = 20
 """Characters of a usual line of a column; shorter ones are labels, or cells of a table."""
 
 FLOW = 0.3
@@ -109,34 +109,36 @@ def _gutters(pieces: Sequence[Line | Cell]) -> list[float]:
     heights = [piece.height for piece in pieces if isinstance(piece, Line)]
     if len(pieces) < 2 * COLUMN_LINES:
         return []
-    gutters = list(_gaps(pieces, GUTTER * median(heights or [10.0])))
-    while gutters:
-        columns = [_column(piece, gutters) for piece in pieces]
-        texts = [
-            [piece.text for piece, place in zip(pieces, columns, strict=True) if place == column]
-            for column in range(len(gutters) + 1)
-        ]
-        bad = next((column for column, part in enumerate(texts) if not _is_prose(part)), None)
+    gaps = list(_gaps(pieces, GUTTER * median(heights or [10.0])))
+    while gaps:
+        gutters = [(left + right) / 2 for left, right in gaps]
+        columns: list[list[str]] = [[] for _ in range(len(gaps) + 1)]
+        for piece in pieces:
+            column = _column(piece, gutters)
+            if column is not None:
+                columns[column].append(piece.text)
+        bad = next((number for number, texts in enumerate(columns) if not _is_prose(texts)), None)
         if bad is None:
             return gutters
-        del gutters[max(bad - 1, 0)]
+        # It belongs to its nearer neighbour: markers of a list to the text behind them.
+        gaps.remove(min(gaps[max(bad - 1, 0) : bad + 1], key=lambda gap: gap[1] - gap[0]))
     return []
 
 
-def _gaps(pieces: Sequence[Line | Cell], width: float) -> Iterator[float]:
-    """The middle of each stretch, at least so wide, across which fewer pieces run than stand to its left and right."""
+def _gaps(pieces: Sequence[Line | Cell], width: float) -> Iterator[tuple[float, float]]:
+    """Each stretch, at least so wide, across which fewer pieces run than stand to its left and right."""
     steps = Counter[float]()
     for piece in pieces:
         steps[piece.left] += 1
         steps[piece.right] -= 1
     covered, peak = 0, 0
-    low: tuple[int, float] | None = None
+    low: tuple[int, float, float] | None = None
     for left, right in pairwise(sorted(steps)):
         covered += steps[left]
         if right - left >= width and peak >= max(covered / CROSSING, COLUMN_LINES) and (not low or covered < low[0]):
-            low = covered, (left + right) / 2
+            low = covered, left, right
         if low and covered >= max(low[0] / CROSSING, COLUMN_LINES):
-            yield low[1]
+            yield low[1:]
             low, peak = None, 0
         peak = max(peak, covered)
 

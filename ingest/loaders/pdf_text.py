@@ -6,9 +6,10 @@ words only. Nothing of a page is kept but its lines.
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any, NamedTuple
 
 import pypdfium2 as pdfium
@@ -25,6 +26,12 @@ WIDE = 2.2
 
 CLOSE = 0.55
 """Width per character, in heights, that running text does not exceed."""
+
+INDENTED = 10
+"""Heights to the right of the margin at which lines of a page in one column do not begin."""
+
+FEW_INDENTED = 0.08
+"""Of them, those that do: page numbers, headers."""
 
 _LINE_END = re.compile("\r\n|\n|\r|(\ufffe|\x02)(?:\r?\n)?")
 """pdfium puts U+FFFE, formerly U+0002, for a hyphen at the end of a line, and no line end after it."""
@@ -108,17 +115,29 @@ class _Reader:
         self._flags = ctypes.c_int()
 
     def lines(self) -> Iterator[Line]:
+        """The lines, with cells where there are some."""
+        spans = list(self._spans())
+        lines = [self._line(*span) for span in spans]
+        simple = _is_one_column(lines)
+        for line, (first, raw, _) in zip(lines, spans, strict=True):
+            if " " not in raw or line.height <= 0 or (simple and self._is_one_piece(line, first, raw)):
+                yield line
+            else:
+                cells = self._cells(line, first, raw)
+                yield replace(line, cells=cells) if cells else line
+
+    def _spans(self) -> Iterator[tuple[int, str, bool]]:
+        """Of each line: where it starts, its text, and whether it ends within a word."""
         start = 0
         text = self._text
         for match in (*_LINE_END.finditer(text), None):
             raw = text[start : match.start() if match else len(text)]
             if raw.strip() and clean(raw).strip():
-                first = start + len(raw) - len(raw.lstrip())
-                yield self._line(first, raw.strip(), hyphen=bool(match and match[1]))
+                yield start + len(raw) - len(raw.lstrip()), raw.strip(), bool(match and match[1])
             if match:
                 start = match.end()
 
-    def _line(self, first: int, raw: str, *, hyphen: bool) -> Line:
+    def _line(self, first: int, raw: str, hyphen: bool) -> Line:
         text = one_line(raw)
         last = first + len(raw) - 1
         a, b = self._box(first), self._box(last)
@@ -131,14 +150,24 @@ class _Reader:
             a, b = _turned(a, turn), _turned(b, turn)
         tall = max(a, b, key=lambda box: box[3] - box[1])  # the other may be a small raised note number
         left, right = min(a[0], b[0]), max(a[2], b[2])
-        cells = self._cells(first, raw, (a[0], b[2]), tall[3] - tall[1], turn) if " " in raw else ()
-        return Line(text, left, tall[1], right, tall[3], hyphen, bold, turn, cells)
+        return Line(text, left, tall[1], right, tall[3], hyphen, bold, turn)
 
-    def _cells(self, first: int, raw: str, ends: tuple[float, float], height: float, turn: int) -> tuple[Cell, ...]:
+    def _is_one_piece(self, line: Line, first: int, raw: str) -> bool:
+        """Whether the file shows a line all at once, and it is no wider than its characters: cells are not like that.
+
+        Most lines of books are, and asking for the gaps between all words takes most of the time.
+        """
+        if line.right - line.left > CLOSE * line.height * len(raw):
+            return False
+        start, last = (_char_index(self._textpage, index) for index in (first, first + len(raw) - 1))
+        shown = pdfium_c.FPDFText_GetTextObject(self._textpage, start)
+        after = pdfium_c.FPDFText_GetTextObject(self._textpage, last)
+        return bool(shown and after) and _address(shown) == _address(after)
+
+    def _cells(self, line: Line, first: int, raw: str) -> tuple[Cell, ...]:
         """The parts of a line with wide gaps between them; none where there are no such gaps."""
-        if ends[1] < ends[0] or self._is_one_piece(first, raw, ends[1] - ends[0], height):
-            return ()
-        gaps = list(self._gaps(first, raw, turn))
+        height = line.height
+        gaps = list(self._gaps(first, raw, line.turn))
         widths = sorted(gap.width for gap in gaps)
         if not widths or widths[-1] <= GAP * height or _is_spaced_out(raw):
             return ()
@@ -147,22 +176,12 @@ class _Reader:
         wide = [gap for gap in gaps if gap.width > least * height]
         if not wide:
             return ()
-        starts, lefts = [0, *(gap.end for gap in wide)], [ends[0], *(gap.right for gap in wide)]
-        stops, rights = [*(gap.start for gap in wide), len(raw)], [*(gap.left for gap in wide), ends[1]]
-        parts = zip(starts, stops, lefts, rights, strict=True)
-        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in parts)
-
-    def _is_one_piece(self, first: int, raw: str, width: float, height: float) -> bool:
-        """Whether the file shows a line all at once, and it is no wider than its characters: cells are not like that.
-
-        Most lines of books are, and asking for the gaps between all words takes most of the time.
-        """
-        if width > CLOSE * height * len(raw):
-            return False
-        start, last = (_char_index(self._textpage, index) for index in (first, first + len(raw) - 1))
-        shown = pdfium_c.FPDFText_GetTextObject(self._textpage, start)
-        after = pdfium_c.FPDFText_GetTextObject(self._textpage, last)
-        return bool(shown and after) and _address(shown) == _address(after)
+        starts, lefts = [0, *(gap.end for gap in wide)], [line.left, *(gap.right for gap in wide)]
+        stops, rights = [*(gap.start for gap in wide), len(raw)], [*(gap.left for gap in wide), line.right]
+        places = list(zip(starts, stops, lefts, rights, strict=True))
+        if any(left > right for _, _, left, right in places):  # runs from right to left, or back and forth
+            return ()
+        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in places)
 
     def _gaps(self, first: int, raw: str, turn: int) -> Iterator[_Gap]:
         """The gaps between words, as they follow each other in the text."""
@@ -188,6 +207,16 @@ class _Reader:
         char = _char_index(self._textpage, index)
         size = pdfium_c.FPDFText_GetFontInfo(self._textpage, char, name, len(name), self._flags) if char >= 0 else 0
         return 0 < size <= len(name) and bool(_BOLD.search(name.value))
+
+
+def _is_one_column(lines: Sequence[Line]) -> bool:
+    """Whether hardly any line begins further to the right than indented ones do."""
+    upright = [line for line in lines if not line.turn and line.height > 0]
+    if not upright:
+        return True
+    lefts = sorted(line.left for line in upright)
+    margin = lefts[len(lefts) // 10] + INDENTED * median(line.height for line in upright)
+    return sum(left > margin for left in lefts) <= FEW_INDENTED * len(lefts)
 
 
 def _address(pointer: Any) -> int | None:
