@@ -114,4 +114,5 @@ def _findings(
                 continue  # dropped meanwhile
 
 
-_UNREADABLE = {"damaged-file", "missing-tables"}
+_UNREADABLE = {"damaged-file", "damaged-table-index", "missing-tables"}
+"""As long as there is such a thing, nothing else can be said."""

@@ -213,7 +213,7 @@ class Catalog:
     def contents(self, edition: int, doc_ids: Sequence[str]) -> list[Replacement]:
         """In the order given; ids that are not there are left out."""
         dimension = self.edition(edition).embedder.dimension
-        sql = f"""{_CHUNK.replace("SELECT", "SELECT v.value,")} JOIN vector v USING (chunk_key)
+        sql = f"""{_CHUNK.replace("SELECT", "SELECT v.value,")} LEFT JOIN vector v USING (chunk_key)
                   WHERE d.doc_id = ? AND c.edition = ? ORDER BY c.ordinal"""
         found = []
         for doc_id in doc_ids:
@@ -223,6 +223,11 @@ class Catalog:
                 continue
             lines = self._db.execute("SELECT * FROM source WHERE doc_id = ? ORDER BY source_uri", (doc_id,)).fetchall()
             parts = self._db.execute(sql, (doc_id, edition)).fetchall()
+            if any(row[0] is None or len(row[0]) != 4 * dimension for row in parts):
+                raise StoreCorrupt(
+                    f"{self.path}: document {doc_id!r} lacks a vector, or has one of another size, in edition "
+                    f"{edition}; `footnote doctor --repair -c {self.path.parent.name}` makes it again"
+                )
             found.append(
                 Replacement(
                     document,

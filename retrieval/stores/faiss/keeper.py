@@ -14,6 +14,8 @@ from retrieval.stores.faiss import audit, segment_audit
 if TYPE_CHECKING:
     from retrieval.stores.faiss.store import FaissStore
 
+_UNREADABLE = {"damaged-file", "damaged-table-index"}
+"""As long as there is such a thing, nothing else can be said."""
 _ROWS = {"orphan-rows", "missing-text", "wrong-count", "wrong-sequence"}
 _SEGMENTS = {"damaged-segment", "stale-segment"}
 _RANGES = {"overlapping-segments", "uncovered-chunks"}
@@ -27,12 +29,12 @@ class FaissKeeper:
 
     def check(self) -> Iterator[Finding]:
         """At one commit: what others write meanwhile is not looked at."""
-        suspects = []
+        suspects, damaged = [], False
         with self._store.reading() as catalog:
-            damaged = False
             for finding in audit.check(catalog):
-                damaged = damaged or finding.kind == "damaged-file"
                 yield finding
+                if finding.kind in _UNREADABLE:
+                    damaged = True
             if damaged:
                 return
             for edition in catalog.editions():

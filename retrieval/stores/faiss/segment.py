@@ -104,6 +104,8 @@ def save(segment: Segment, folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Its name goes first, then file after file: nobody who opens it meanwhile takes it for damaged."""
     going = folder if folder.name.startswith(".") else _aside(folder)
+    if going != folder:
+        shutil.rmtree(going, ignore_errors=True)  # what a crash has left there would be in the way
     with suppress(OSError):
         folder.rename(going)
     shutil.rmtree(going, ignore_errors=True)

@@ -101,7 +101,7 @@ def _content(
     if wrong:
         counts = ", ".join(f"{count:,} chunks {what}" for what, count in wrong.items())
         yield Finding("stale-segment", row.name, f"of what lives in its range, {counts}", edition=row.edition)
-    lost = np.flatnonzero(alive & ~seen)
+    lost = np.array([i for i in np.flatnonzero(alive & ~seen) if not _has_row(catalog, int(segment.keys[i]))], np.int64)
     if len(lost):
         detail = f"{len(lost):,} chunks live in it that the catalog does not have"
         yield Finding("stale-segment", row.name, detail, edition=row.edition)
@@ -130,6 +130,11 @@ def _blocks(catalog: Catalog, row: SegmentRow) -> Iterator[IndexInput]:
 def _add(wrong: dict[str, int], what: str, faulty: NDArray[np.bool_]) -> None:
     if count := int(np.count_nonzero(faulty)):
         wrong[what] = wrong.get(what, 0) + count
+
+
+def _has_row(catalog: Catalog, key: int) -> bool:
+    """Whether the chunk is there, if without its vector: `audit` tells of that."""
+    return bool(list(catalog.rows("SELECT 1 FROM chunk WHERE chunk_key = ?", key)))
 
 
 def _lost_rows(catalog: Catalog, row: SegmentRow, segment: Segment, lost: NDArray[np.int64]) -> Iterator[Finding]:

@@ -177,6 +177,6 @@ FROM {vector} v JOIN {chunk} c USING (chunk_key) JOIN {document} d ON d.doc_key 
 WHERE abs({pgvector}.vector_norm(v.embedding) - 1) > %s
 """
 _NUMBERS = """
-SELECT (SELECT count(*) FROM {indexed}), (SELECT count(*) FROM {chunk}),
+SELECT (SELECT count(*) FROM {indexed}), (SELECT coalesce(sum(chunks), 0)::bigint FROM {indexed}),
        greatest((SELECT max(chunk_key) FROM {chunk}), (SELECT max(first_key + chunks - 1) FROM {indexed}), 0)
 """
