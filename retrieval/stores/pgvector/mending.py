@@ -96,54 +96,6 @@ UPDATE {edition} SET
                         (SELECT max(i.first_key + i.chunks - 1) FROM {indexed} i))
 WHERE edition_key = %s
 """
-_COUNT_COLLECTION, self._key)
-        differences = self._run(FIELD_DIFFERENCES, self._key, self._key, str(self._key)).fetchall()
-        for name, _, there in differences:
-            self._run(_PUT_FIELD, self._key, name, there)
-
-    def rebuild(self, edition_key: int, segments: Collection[int], terms: Callable[[str], list[str]]) -> None:
-        """Drop these lexical segments, and index what is in no segment then; other writers wait meanwhile."""
-        lexical_upkeep.wait_for_turn(self._connection, self._schema.name, edition_key)
-        for table in ("posting", "segment"):
-            self._run(
-                f"DELETE FROM {{{table}}} WHERE segment_key = ANY(%s)",  # noqa: S608 - the names above
-                BigintArray(np.array(sorted(segments), dtype=np.int64)),
-                edition_key=edition_key,
-            )
-        held = [np.zeros(0, dtype=np.int64)]
-        for (keys,) in self._run("SELECT keys FROM {segment}", edition_key=edition_key).fetchall():
-            held.append(np.frombuffer(keys, "<i8"))
-        dead = self._keys("SELECT chunk_key FROM {tombstone}", edition_key)
-        gone = BigintArray(np.setdiff1d(dead, np.concatenate(held)))
-        self._run("DELETE FROM {tombstone} WHERE chunk_key = ANY(%s)", gone, edition_key=edition_key)
-        missing = np.setdiff1d(self._keys("SELECT chunk_key FROM {chunk}", edition_key), np.concatenate(held))
-        for first in range(0, len(missing), _BLOCK):
-            self._index(edition_key, missing[first : first + _BLOCK], terms)
-
-    def _index(self, edition_key: int, keys: arrays.Keys, terms: Callable[[str], list[str]]) -> None:
-        found = self._run(
-            "SELECT context, text FROM {chunk} WHERE chunk_key = ANY(%s) ORDER BY chunk_key",
-            BigintArray(keys),
-            edition_key=edition_key,
-        ).fetchall()
-        texts = [unescape(f"{context}\n{text}" if context else text) for context, text in found]
-        lexical.add(self._connection, self._schema.name, edition_key, keys, lexical.prepare(texts, terms))
-
-    def _keys(self, select: str, edition_key: int) -> arrays.Keys:
-        sql = f"SELECT string_agg(int8send(chunk_key), ''::bytea) FROM ({select}) AS found"  # noqa: S608 - of ours
-        [(sent,)] = self._run(sql, edition_key=edition_key).fetchall()
-        return np.sort(arrays.keys_of(sent))
-
-    def _run(self, template: str, *bound: object, edition_key: int = 0) -> Any:
-        return self._connection.execute(self._schema.statement(template, edition_key), bound)
-
-
-_COUNT_EDITION = """
-UPDATE {edition} SET documents = (SELECT count(*) FROM {indexed}), chunks = (SELECT coalesce(sum(i.chunks), 0) FROM {indexed} i),
-    last_key = greatest(last_key, (SELECT max(chunk_key) FROM {chunk}),
-                        (SELECT max(i.first_key + i.chunks - 1) FROM {indexed} i))
-WHERE edition_key = %s
-"""
 _COUNT_COLLECTION = """
 UPDATE {collection} c SET
     documents = (SELECT count(*) FROM {document} d WHERE d.collection_key = c.collection_key),
