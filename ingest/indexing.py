@@ -45,9 +45,9 @@ class Indexer:
 
     def embed(self, chunks: Sequence[Chunk], on_embedded: Callable[[int], None] = _ignore) -> Vectors:
         """Shape (len(chunks), dimension). `on_embedded` hears of every few texts, how many they were."""
-        texts = [chunk.indexed_text for chunk in chunks]
-        parts = [np.zeros((0, self.embedder.info.dimension), dtype=np.float32)]
-        for i in range(0, len(texts), EMBED_SLICE):
-            parts.append(self.embedder.embed_documents(texts[i : i + EMBED_SLICE]))
-            on_embedded(len(parts[-1]))
-        return np.concatenate(parts)
+        vectors = np.empty((len(chunks), self.embedder.info.dimension), dtype=np.float32)
+        for i in range(0, len(chunks), EMBED_SLICE):
+            texts = [chunk.indexed_text for chunk in chunks[i : i + EMBED_SLICE]]
+            vectors[i : i + len(texts)] = self.embedder.embed_documents(texts)
+            on_embedded(len(texts))
+        return vectors
