@@ -24,6 +24,9 @@ GAP = 0.8
 WIDE = 2.2
 """Times the usual gap of its line that such a gap has, so that loosely set lines stay whole."""
 
+LEVEL = 0.2
+"""Of the height of the smaller of two words in one line, how much they share at least."""
+
 CLOSE = 0.55
 """Width per character, in heights, that running text does not exceed."""
 
@@ -96,6 +99,8 @@ class _Gap(NamedTuple):
     end: int
     left: float
     right: float
+    apart: bool
+    """Whether what follows stands higher or lower, in another line."""
 
 
 _char_index = pdfium_c.FPDFText_GetCharIndexFromTextIndex
@@ -119,12 +124,26 @@ class _Reader:
         spans = list(self._spans())
         lines = [self._line(*span) for span in spans]
         simple = _is_one_column(lines)
-        for line, (first, raw, _) in zip(lines, spans, strict=True):
+        for line, (first, raw, hyphen) in zip(lines, spans, strict=True):
             if " " not in raw or line.height <= 0 or (simple and self._is_one_piece(line, first, raw)):
                 yield line
             else:
-                cells = self._cells(line, first, raw)
+                yield from self._parted(line, first, raw, hyphen)
+
+    def _parted(self, line: Line, first: int, raw: str, hyphen: bool) -> Iterator[Line]:
+        """A line with its cells; or several, where pdfium has taken what stands at other heights for one."""
+        gaps = list(self._gaps(first, raw, line.turn))
+        start = 0
+        for gap in (*(gap for gap in gaps if gap.apart), None):
+            if gap is None and not start:
+                cells = _cells(line, raw, gaps)
                 yield replace(line, cells=cells) if cells else line
+                return
+            part = raw[start : gap.start if gap else len(raw)]
+            whole = self._line(first + start, part, hyphen and gap is None)
+            cells = _cells(whole, part, list(self._gaps(first + start, part, whole.turn)))
+            yield replace(whole, cells=cells) if cells else whole
+            start = gap.end if gap else 0
 
     def _spans(self) -> Iterator[tuple[int, str, bool]]:
         """Of each line: where it starts, its text, and whether it ends within a word."""
@@ -144,13 +163,19 @@ class _Reader:
         if not a or not b:
             return Line(text, 0, 0, 0, 0, hyphen)
         bold = self._is_bold(first) and self._is_bold(last)
-        turn = 0
-        if abs(b[1] - a[1]) > abs(b[0] - a[0]) and len(text) > 2:  # runs up or down
-            turn = 1 if b[1] > a[1] else -1
+        turn = self._turn(first, last, a)
+        if turn:
             a, b = _turned(a, turn), _turned(b, turn)
         tall = max(a, b, key=lambda box: box[3] - box[1])  # the other may be a small raised note number
         left, right = min(a[0], b[0]), max(a[2], b[2])
         return Line(text, left, tall[1], right, tall[3], hyphen, bold, turn)
+
+    def _turn(self, first: int, last: int, a: _Rect) -> int:
+        """Whether a line runs up or down, by its first characters: the last ones may be of another line."""
+        near = self._box(min(first + 3, last)) if last - first > 1 else None
+        if not near or abs(near[1] - a[1]) <= abs(near[0] - a[0]):
+            return 0
+        return 1 if near[1] > a[1] else -1
 
     def _is_one_piece(self, line: Line, first: int, raw: str) -> bool:
         """Whether the file shows a line all at once, and it is no wider than its characters: cells are not like that.
@@ -164,25 +189,6 @@ class _Reader:
         after = pdfium_c.FPDFText_GetTextObject(self._textpage, last)
         return bool(shown and after) and _address(shown) == _address(after)
 
-    def _cells(self, line: Line, first: int, raw: str) -> tuple[Cell, ...]:
-        """The parts of a line with wide gaps between them; none where there are no such gaps."""
-        height = line.height
-        gaps = list(self._gaps(first, raw, line.turn))
-        widths = sorted(gap.width for gap in gaps)
-        if not widths or widths[-1] <= GAP * height or _is_spaced_out(raw):
-            return ()
-        usual = widths[len(widths) // 2]
-        least = max(GAP, WIDE * usual / height) if len(widths) > 3 and usual < GAP * height else GAP
-        wide = [gap for gap in gaps if gap.width > least * height]
-        if not wide:
-            return ()
-        starts, lefts = [0, *(gap.end for gap in wide)], [line.left, *(gap.right for gap in wide)]
-        stops, rights = [*(gap.start for gap in wide), len(raw)], [*(gap.left for gap in wide), line.right]
-        places = list(zip(starts, stops, lefts, rights, strict=True))
-        if any(left > right for _, _, left, right in places):  # runs from right to left, or back and forth
-            return ()
-        return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in places)
-
     def _gaps(self, first: int, raw: str, turn: int) -> Iterator[_Gap]:
         """The gaps between words, as they follow each other in the text."""
         for blank in _BLANKS.finditer(raw):
@@ -192,7 +198,9 @@ class _Reader:
                 if turn:
                     before, after = _turned(before, turn), _turned(after, turn)
                 width = max(after[0] - before[2], before[0] - after[2])  # the latter from right to left
-                yield _Gap(width, start, end, before[2], after[0])
+                shared = min(before[3], after[3]) - max(before[1], after[1])
+                apart = shared < LEVEL * min(before[3] - before[1], after[3] - after[1])
+                yield _Gap(width, start, end, before[2], after[0], apart)
 
     def _box(self, index: int) -> _Rect | None:
         char = _char_index(self._textpage, index)
@@ -221,6 +229,25 @@ def _is_one_column(lines: Sequence[Line]) -> bool:
 
 def _address(pointer: Any) -> int | None:
     return ctypes.cast(pointer, ctypes.c_void_p).value
+
+
+def _cells(line: Line, raw: str, gaps: Sequence[_Gap]) -> tuple[Cell, ...]:
+    """The parts of a line with wide gaps between them; none where there are no such gaps."""
+    height = line.height
+    widths = sorted(gap.width for gap in gaps)
+    if not widths or height <= 0 or widths[-1] <= GAP * height or _is_spaced_out(raw):
+        return ()
+    usual = widths[len(widths) // 2]
+    least = max(GAP, WIDE * usual / height) if len(widths) > 3 and usual < GAP * height else GAP
+    wide = [gap for gap in gaps if gap.width > least * height]
+    if not wide:
+        return ()
+    starts, lefts = [0, *(gap.end for gap in wide)], [line.left, *(gap.right for gap in wide)]
+    stops, rights = [*(gap.start for gap in wide), len(raw)], [*(gap.left for gap in wide), line.right]
+    places = list(zip(starts, stops, lefts, rights, strict=True))
+    if any(left > right for _, _, left, right in places):  # runs from right to left, or back and forth
+        return ()
+    return tuple(Cell(one_line(raw[start:stop]), left, right) for start, stop, left, right in places)
 
 
 def _is_spaced_out(raw: str) -> bool:
