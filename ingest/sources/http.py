@@ -18,6 +18,7 @@ import httpx
 from ingest.settings import IngestSettings
 from ingest.sources import sitemaps, spooling
 from ingest.sources.addresses import Resolver, resolve
+from ingest.sources.identity import shown
 from ingest.sources.politeness import MAX_DELAY, MAX_ROBOTS, Politeness
 from ingest.sources.records import Fetched, Source
 from ingest.sources.requests import Requests, Response
@@ -186,8 +187,7 @@ def _name(url: httpx.URL) -> str:
 
 
 def _file_name(path: str) -> str:
-    name = path.replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable())[-_MAX_NAME:]
+    return shown(path.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-_MAX_NAME:])
 
 
 def _name_given(headers: httpx.Headers) -> str:

@@ -10,6 +10,9 @@ from retrieval.errors import SourceNotFound
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters at least: "C://" is a drive
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of writing: `gnp.exe` can be made to look like `exe.png`."""
+
 
 def content_hash(data: bytes) -> str:
     """SHA-256 of `data`, 64 hex digits."""
@@ -53,5 +56,5 @@ def absolute(path: str | Path) -> Path:
 
 
 def shown(name: str) -> str:
-    """A file name fit to show and to store: bytes that are no UTF-8 become U+FFFD."""
-    return os.fsencode(name).decode("utf-8", errors="replace")
+    """A file name fit to show and to store: U+FFFD for bytes that are no UTF-8 and what could take over a terminal."""
+    return _CONTROLS.sub("\ufffd", os.fsencode(name).decode("utf-8", errors="replace"))

@@ -20,6 +20,7 @@ from fsspec.registry import known_implementations
 
 from ingest.settings import IngestSettings
 from ingest.sources import sidecars, spooling
+from ingest.sources.identity import shown
 from ingest.sources.local import is_skipped, too_large
 from ingest.sources.records import Fetched, Source
 from retrieval.errors import FetchError, FootnoteError, InvalidRequest, MissingExtra, SourceNotFound
@@ -162,7 +163,7 @@ def _sources(files: Mapping[str, Mapping[str, Any]], root: str, path: str) -> It
         uri = root + quote(below, safe="/")
         yield Source(
             uri=uri,
-            name=name.rpartition("/")[2],
+            name=shown(name.rpartition("/")[2]),
             size=info.get("size") or 0,
             validator="+".join(validators) if all(validators) else "",
             sidecar=uri + sidecars.SUFFIX if sidecar else "",

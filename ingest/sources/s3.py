@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from ingest.settings import IngestSettings
 from ingest.sources import sidecars, spooling
+from ingest.sources.identity import shown
 from ingest.sources.local import is_skipped, too_large
 from ingest.sources.records import Fetched, Source
 from retrieval.errors import ConfigError, FetchError, FootnoteError, InvalidRequest, MissingExtra, SourceNotFound
@@ -191,7 +192,7 @@ def _source(bucket: str, found: _Object, objects: Mapping[str, _Object]) -> Sour
         validator += "+" + _validator(sidecar.etag, sidecar.size)
     return Source(
         uri=_uri(bucket, found.key),
-        name=found.key.rpartition("/")[2],
+        name=shown(found.key.rpartition("/")[2]),
         size=found.size,
         validator=validator if found.etag else "",
         sidecar=_uri(bucket, sidecar.key) if sidecar else "",

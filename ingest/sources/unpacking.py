@@ -51,7 +51,7 @@ class Unpacked:
 def unpack(task: Task, *, settings: IngestSettings) -> Unpacked:
     """The members of the archive at `task.path`, written to `task.spool`.
 
-    Members inherit what was given with the archive; their own sidecar adds to it. Those of the same name are numbered.
+    Members inherit what was given with the archive; their own sidecar adds to it. Of the same name, they are numbered.
     When it raises, nothing is left in the folder: CorruptFile for a damaged archive, UnsupportedMedia for a package of
     a program, LimitExceeded for an archive with more members, bytes or archives within archives than one may have,
     FetchError when the disk is full.
@@ -140,7 +140,7 @@ class _Unpacking:
             size=size,
             validator="",
             media_type="",
-            metadata={**self.task.metadata, **(metadata or {})},
+            metadata={**(metadata or {}), **self.task.metadata},
             before=None,
             parent=self.task.uri,
             depth=self.task.depth + 1,

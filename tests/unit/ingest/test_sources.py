@@ -147,6 +147,8 @@ def test_a_file_above_the_limit_is_refused_with_both_numbers(tmp_path: Path) -> 
         (b"line\nbreak.md", "line%0Abreak.md"),
         ("grün.md".encode(), "gr%C3%BCn.md"),
         (b"bad-\xff.md", "bad-%FF.md"),
+        (b"red-\x1b[31m.md", "red-%1B%5B31m.md"),
+        ("\u202egnp.md".encode(), "%E2%80%AEgnp.md"),
         (b"50%.md", "50%25.md"),
         (b"a#b?.md", "a%23b%3F.md"),
     ],
@@ -159,6 +161,7 @@ def test_any_name_makes_a_valid_uri(tmp_path: Path, name: bytes, quoted: str) ->
     assert read(source) == b"text"
     assert len(doc_id_for(source.uri)) == 16
     source.name.encode("utf-8")  # fit to be shown
+    assert source.name.isprintable()
 
 
 def test_uris_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -478,6 +478,7 @@ def test_a_page_without_validator_is_read_each_time(site: Site, tmp_path: Path) 
         ("attachment; filename*=UTF-8''gr%C3%BCn.md", "grün.md"),
         ('attachment; filename="../../etc/passwd"', "passwd"),
         ('attachment; filename="C:\\\\a\\\\b.md"', "b.md"),
+        ('attachment; filename="a\x1b[31m.md"', "a\ufffd[31m.md"),
         ("inline", "download"),
         ("attachment; filename*=nonsense''a.md", "a.md"),
         ('attachment; filename=""', "download"),

@@ -1,6 +1,7 @@
 """Objects of S3, against a server that speaks its language."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,19 @@ import pytest
 
 from ingest.settings import IngestSettings
 from ingest.sources import Source, discover
-from retrieval.errors import ConfigError, CorruptFile, FetchError, InvalidRequest, LimitExceeded, SourceNotFound
+from retrieval.errors import (
+    ConfigError,
+    CorruptFile,
+    FetchError,
+    InvalidRequest,
+    LimitExceeded,
+    MissingExtra,
+    SourceNotFound,
+)
 from tests import servers
 
 boto3 = pytest.importorskip("boto3")
+botocore = pytest.importorskip("botocore")
 pytest.importorskip("moto")
 from moto.backends import get_backend  # noqa: E402 - skipped without
 from moto.core import DEFAULT_ACCOUNT_ID  # noqa: E402
@@ -252,3 +262,52 @@ def test_a_service_that_does_not_answer_is_no_missing_bucket() -> None:
         discover(["s3://bucket"], settings=settings)
     with pytest.raises(ConfigError, match="s3_endpoint_url"):
         discover(["s3://bucket"], settings=IngestSettings(s3_endpoint_url="no url"))
+
+
+def test_a_connection_that_breaks_leaves_no_half_object(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trying again may help."""
+
+    def broken(body: object, size: int) -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("connection reset")
+
+    bucket.put("a.md")
+    (source,) = sources = discover([f"s3://{bucket.name}"], settings=bucket.settings)
+    monkeypatch.setattr(botocore.response.StreamingBody, "iter_chunks", broken)
+    with pytest.raises(FetchError, match="connection broke"):
+        sources.fetch(source, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "advice"),
+    [
+        ("AccessDenied", ConfigError, "need s3:ListBucket"),
+        ("ExpiredToken", ConfigError, "renew them"),
+        ("SlowDown", FetchError, "'SlowDown'; try again"),
+    ],
+)
+def test_what_s3_says_becomes_what_to_do(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception], advice: str
+) -> None:
+    """Before the run for its arguments; a problem of the whole folder in the middle of it."""
+    sources = discover([f"s3://{bucket.name}"], settings=bucket.settings)
+
+    def refuse(client: object, operation: str, arguments: object) -> None:
+        raise botocore.exceptions.ClientError({"Error": {"Code": code}}, operation)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", refuse)
+    with pytest.raises(kind, match=advice):
+        discover([f"s3://{bucket.name}"], settings=bucket.settings)
+    (source,) = sources
+    assert source.folder
+    assert advice in source.problem
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'footnote\[s3\]'"):
+        discover(["s3://bucket"])

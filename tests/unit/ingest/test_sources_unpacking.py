@@ -23,7 +23,7 @@ from ingest.sources.unpacking import MAX_DEPTH, RATIO_FROM, Unpacked, unpack
 from ingest.tasks import Task
 from retrieval.errors import CorruptFile, EncryptedFile, FetchError, LimitExceeded, LoadError, UnsupportedMedia
 
-SIDECAR = json.dumps({"metadataAttributes": {"year": 2023}}).encode()
+SIDECAR = json.dumps({"metadataAttributes": {"year": 2023, "team": "y"}}).encode()
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_names_in_any_encoding_make_a_uri(spool: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
 def test_sidecars_belong_to_their_members(spool: Path, name: str) -> None:
-    """Even as the last member, and one without a document is a document."""
+    """Even as the last member. What was given from outside wins; one without a document is a document."""
     members = {"a.md": b"A", "b.md": b"B", "alone.metadata.json": b"{}", "a.md.metadata.json": SIDECAR}
     found = opened(spool, zipped(members) if name == "a.zip" else tarred(members, gzip.compress), name)
     assert {task.name: task.metadata for task in found.tasks} == {
