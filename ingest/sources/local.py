@@ -25,7 +25,6 @@ _SETTLED_NS = 2 * 10**9
 """A file that changed no longer ago than this may change again without its times showing it: clocks of file systems
 tick, those of FAT every 2 s."""
 
-
 _STEP = 2**20
 
 
@@ -45,7 +44,7 @@ class LocalFiles:
 
     def find(self, roots: Sequence[str]) -> Iterator[Source]:
         """Files among and below `roots`. Links to folders are followed, but no folder is entered twice."""
-        entered = {_key(path.stat()) for path in self._exclude if path.exists()}
+        entered = {_key(info) for path in self._exclude for info in _stats(path) if info}
         for root in roots:
             path = path_for(root + "/")
             if not _is_sidecar(path):
@@ -57,11 +56,12 @@ class LocalFiles:
             raise FetchError(f"{source.name!r} cannot be read: {source.problem}")
         metadata = {}
         sidecar = Path(source.sidecar) if source.sidecar else None
+        # Times are looked at before anything is read: what changes after this has other times in the next run.
+        validator = _validator_now(source.path, sidecar)
         if sidecar:
             name = shown(sidecar.name)
             metadata = sidecars.parse(read_file(sidecar, name=name, max_bytes=sidecars.MAX_BYTES, setting=""), name)
-        # Times are looked at before the file is read: what changes after this has other times in the next run.
-        return Fetched(source.path, metadata=metadata, validator=_validator_now(source.path, sidecar))
+        return Fetched(source.path, metadata=metadata, validator=validator)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -70,9 +70,8 @@ class LocalFiles:
 def read_file(path: Path, *, name: str, max_bytes: int, setting: str = "ingest.max_file_bytes") -> bytes:
     """The bytes of a regular file. Never waits for a writer, and never reads more than `max_bytes` and one.
 
-    `setting` is where the limit comes from, for the error.
-
-    Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read.
+    Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read; `setting` is
+    where the limit comes from, for the error.
     """
     try:
         # What was a regular file when it was found may be a pipe by now.

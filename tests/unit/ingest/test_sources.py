@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -248,6 +249,25 @@ def test_a_sidecar_is_metadata_and_no_document(tmp_path: Path) -> None:
     assert len(validators) == 2
     sidecar.write_text('{"metadataAttributes": {"year": 2024, "new": true}}')
     assert next(iter(discover([tmp_path]))).validator not in validators
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_sidecar_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator that is kept is that of before the reading."""
+    (tmp_path / "a.md").write_text("x")
+    sidecar = tmp_path / "a.md.metadata.json"
+    sidecar.write_text('{"metadataAttributes": {"year": 2023}}')
+    (source,) = sources = discover([tmp_path])
+
+    def read_and_change(*arguments: Any, **options: Any) -> bytes:
+        data = read_file(*arguments, **options)
+        sidecar.write_text('{"metadataAttributes": {"year": 2024, "new": true}}')
+        return data
+
+    monkeypatch.setattr("ingest.sources.local.read_file", read_and_change)
+    fetched = sources.fetch(source, tmp_path)
+    assert fetched.metadata == {"year": 2023}
+    assert fetched.validator not in ("", next(iter(sources)).validator)
 
 
 def test_a_sidecar_without_its_file_is_a_document(tmp_path: Path) -> None:
