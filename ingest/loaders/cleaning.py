@@ -22,6 +22,8 @@ _BREAKS = re.compile(r"\n{2,}")
 def clean(text: str) -> str:
     """`text` without invisible characters, lines ended by a line feed, in Unicode NFC. White space is kept."""
     if text.isascii():
+        if text.isprintable():
+            return text
         return _INVISIBLE.sub("", _LINE_BREAKS.sub("\n", text))
     text = _SURROGATES.sub("\ufffd", _LINE_BREAKS.sub("\n", text))
     # NFC last: removing a soft hyphen can bring a letter and its accent together.
@@ -41,9 +43,4 @@ def one_line(text: str) -> str:
 
 def verbatim(text: str) -> str:
     """Clean text with its indentation and empty lines; trailing blanks and outer empty lines go."""
-    lines = [line.rstrip() for line in clean(text).split("\n")]
-    while lines and not lines[0]:
-        del lines[0]
-    while lines and not lines[-1]:
-        del lines[-1]
-    return "\n".join(lines)
+    return "\n".join(map(str.rstrip, clean(text).split("\n"))).strip("\n")

@@ -1,6 +1,7 @@
 """CSV and TSV: one line per record."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 
@@ -10,17 +11,22 @@ from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 64 * 1024
+_TOLD = re.compile(r'"?sep=([,;\t|])"?\n')
+"""The first line of a file that was written for Excel."""
 
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
     text = clean(decode(data))
+    told = _TOLD.match(text)
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else "\t" if origin.file_type == "tsv" else _delimiter(text[:_SAMPLE])
     builder = DocumentBuilder()
-    tabular.add_rows(builder, _rows(text, "\t" if origin.file_type == "tsv" else _delimiter(text[:_SAMPLE])))
+    tabular.add_rows(builder, _rows(text, delimiter))
     return builder.build(origin, title=stem(origin.name))
 
 

@@ -1,6 +1,7 @@
 """JSON and JSON Lines: values with the path of keys that leads to them, one record per line."""
 
 import json
+import re
 from collections.abc import Iterator
 
 from ingest.loaders.builder import DocumentBuilder, Origin, stem
@@ -9,7 +10,7 @@ from ingest.loaders.cleaning import clean, one_line
 from retrieval.errors import CorruptFile
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 LONG = 300
 """Characters from which a value is a paragraph of its own, not a cell of a record."""
@@ -22,20 +23,50 @@ def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
     text = clean(decode(data))
     builder = DocumentBuilder()
-    if origin.file_type == "jsonl":
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                _add_record(builder, _parse(line, f"{origin.name!r}, line {number},"))
+    values = list(_lines(text, origin) if origin.file_type == "jsonl" else _values(text, repr(origin.name)))
+    if len(values) == 1 and origin.file_type == "json":
+        _add_value(builder, values[0], level=1)
     else:
-        _add_value(builder, _parse(text, repr(origin.name)), level=1)
+        for value in values:
+            _add_record(builder, value)
     return builder.build(origin, title=stem(origin.name))
 
 
-def _parse(text: str, what: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise CorruptFile(f"{what} is not valid JSON ({exc}); repair it, or name it .txt to read it as text") from exc
+def _lines(text: str, origin: Origin) -> Iterator[object]:
+    """The value on each line, or, where the first spans several, values one after the other."""
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if lines and lines[0][1].strip() in ("{", "["):
+        yield from _values(text, repr(origin.name))
+        return
+    for number, line in lines:
+        yield from _values(line, f"{origin.name!r}, line {number},")
+
+
+def _values(text: str, what: str) -> Iterator[object]:
+    """The values in a text, most often one."""
+    position = _BLANKS.match(text, 0).end()  # type: ignore[union-attr]  # matches anything
+    while position < len(text):
+        try:
+            value, end = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as exc:
+            raise CorruptFile(
+                f"{what} is not valid JSON ({exc}); repair it, or name it .txt to read it as text"
+            ) from exc
+        yield value
+        position = _BLANKS.match(text, end).end()  # type: ignore[union-attr]
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Of a key that comes twice, both values count."""
+    result: dict[str, object] = {}
+    for key, value in pairs:
+        result[key] = [result[key], value] if key in result else value
+    return result
+
+
+_BLANKS = re.compile(r"\s*")
+# Numbers as they are written: 1.10 is no 1.1 to a reader, and some have more digits than Python reads.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=str)
 
 
 def _add_value(builder: DocumentBuilder, value: object, *, level: int) -> None:

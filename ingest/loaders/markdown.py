@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ingest.loaders import html, tabular
+from ingest.loaders import front_matter, html, tabular
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
@@ -15,14 +14,10 @@ from retrieval.records import Document
 
 VERSION = 2
 
-MAX_FRONT_MATTER = 64 * 1024
-"""Characters; a longer block between `---` lines is text."""
-
 MAX_BRACKETS = 3000
 """Links of one paragraph; the parser takes quadratic time over them, so where there are more they are plain text."""
 
 _BLOCK = re.compile(r"(?:.+\n?)+")
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _ATTRIBUTES = re.compile(r"\s*\{[#.:][^{}\n]*\}\s*$")  # "## Install {#install .wide}", as Pandoc and Kramdown write it
 _MARKER = re.compile(r"\[!(?:NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")  # GitHub's alerts
 _NO_IMAGE = re.compile(r"^\W*image not found\W*$", re.IGNORECASE)
@@ -30,25 +25,11 @@ _NO_IMAGE = re.compile(r"^\W*image not found\W*$", re.IGNORECASE)
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
-    text, fields = split_front_matter(clean(decode(data)))
+    text, fields = front_matter.split(clean(decode(data)))
     builder = DocumentBuilder()
     add_markdown(builder, text)
     title = fields.pop("title", "")
     return builder.build(origin, title=title if isinstance(title, str) else "", metadata=fields)
-
-
-def split_front_matter(text: str) -> tuple[str, dict[str, object]]:
-    """The body of a Markdown text, and the fields of the YAML block before it; text that is no YAML stays text."""
-    match = _FRONT_MATTER.match(text)
-    if not match or len(match[1]) > MAX_FRONT_MATTER:
-        return text, {}
-    try:
-        fields = yaml.safe_load(match[1])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return text, {}
-    if not isinstance(fields, dict):
-        return text, {}
-    return text[match.end() :], {str(key): value for key, value in fields.items()}
 
 
 def add_markdown(builder: DocumentBuilder, text: str) -> None:

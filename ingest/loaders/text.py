@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ingest.loaders import front_matter
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
 from ingest.loaders.detection import extension_of
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 CODE_EXTENSIONS = frozenset(
     {
@@ -26,21 +27,26 @@ CODE_EXTENSIONS = frozenset(
 MAX_WIDTH = 160
 """Characters; a text with longer lines has one line per paragraph."""
 
-_EMPTY_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+# One after the other: a pattern that repeats a group keeps a place for each of a million empty lines.
+_BLANKS_BEFORE_BREAK = re.compile(r"(?<![^\S\n])[^\S\n]+\n")
+_EMPTY_LINES = re.compile(r"\n{2,}")
 _PREFORMATTED = re.compile(r"^(?: {4}|\t)|\S {3,}\S|\t", re.MULTILINE)
 
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
     text = clean(decode(data))
+    code = extension_of(origin.name) in CODE_EXTENSIONS
+    text, fields = (text, {}) if code else front_matter.split(text)  # YAML files begin like that, too
     builder = DocumentBuilder()
-    add_text(builder, text, code=extension_of(origin.name) in CODE_EXTENSIONS)
-    return builder.build(origin)
+    add_text(builder, text, code=code)
+    title = fields.pop("title", "")
+    return builder.build(origin, title=title if isinstance(title, str) else "", metadata=fields)
 
 
 def add_text(builder: DocumentBuilder, text: str, *, code: bool = False) -> None:
     """Add clean text to `builder`, block by block; blocks are separated by empty lines."""
-    blocks = _EMPTY_LINES.split(text)
+    blocks = _EMPTY_LINES.split(_BLANKS_BEFORE_BREAK.sub("\n", text))
     width = 0 if code else wrap_width(blocks)
     for block in blocks:
         if code or _is_preformatted(block):

@@ -14,9 +14,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ingest.loaders import html
+from ingest.loaders import front_matter, html
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
+from ingest.loaders.cleaning import clean
 from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
 from retrieval.records import Document
 
@@ -35,17 +36,20 @@ def load(data: bytes, origin: Origin) -> Document:
         raise UnsupportedMedia(
             f"{origin.name!r} needs LibreOffice to be read; install it, or save the file as .{origin.file_type}x"
         )
+    fields: dict[str, object] = {}
+    if origin.file_type in _TEXT:
+        text, fields = front_matter.split(clean(decode(data)))
+        data = text.encode("utf-8")  # pandoc reads nothing else
     elements = _partition(data, origin)
     builder = DocumentBuilder()
     _add_elements(builder, elements)
-    return builder.build(origin)
+    title = fields.pop("title", "")
+    return builder.build(origin, title=title if isinstance(title, str) else "", metadata=fields)
 
 
 def _partition(data: bytes, origin: Origin) -> list[Any]:
     """Unstructured's elements of a file."""
     partition = _partitioner(origin.file_type)
-    if origin.file_type in _TEXT:
-        data = decode(data).encode("utf-8")  # pandoc reads nothing else
     options: dict[str, Any] = {"languages": [""]}  # an empty one: do not detect
     try:
         elements: list[Any] = partition(file=io.BytesIO(data), **options)

@@ -12,7 +12,7 @@ from ingest.loaders.cleaning import clean, one_line
 from retrieval.errors import CorruptFile
 from retrieval.records import Document
 
-VERSION = 1
+VERSION = 2
 
 LONG = 300
 """Characters from which the text of a leaf is a paragraph of its own."""
@@ -22,10 +22,12 @@ def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`."""
     root = _parse(data, origin)
     builder = DocumentBuilder()
-    for node in root.iter(etree.Element):
+    events = etree.iterwalk(root, events=("start",))
+    for _, node in events:
         if _is_mixed(node):
-            _add_mixed(builder, node)
-        elif len(node) and not _inside_mixed(node):
+            builder.paragraph(one_line("".join(node.itertext())))
+            events.skip_subtree()
+        elif len(node):
             _add_leaves(builder, node)
     if not len(root):
         builder.paragraph(root.text or "")
@@ -44,7 +46,10 @@ def _parse(data: bytes, origin: Origin) -> Any:
             body = text[text.find("?>") + 2 :] if text.lstrip().startswith("<?xml") else text
             return etree.fromstring(body.encode("utf-8"), etree.XMLParser(encoding="utf-8", **options))
         except etree.XMLSyntaxError:
-            raise CorruptFile(f"{origin.name!r} is not well-formed XML ({exc}); repair it") from exc
+            raise CorruptFile(
+                f"{origin.name!r} is not well-formed XML, or deeper or larger in one part than is read ({exc}); "
+                "repair it, or name it .txt to read it as text"
+            ) from exc
 
 
 def _add_leaves(builder: DocumentBuilder, parent: Any) -> None:
@@ -74,24 +79,12 @@ def _leaves(parent: Any) -> Iterator[tuple[str, str]]:
 
 
 def _is_mixed(node: Any) -> bool:
-    """Text and elements side by side, as in an article; the outermost such element only."""
-    return _has_both(node) and not _inside_mixed(node)
-
-
-def _inside_mixed(node: Any) -> bool:
-    return any(map(_has_both, node.iterancestors()))
-
-
-def _has_both(node: Any) -> bool:
+    """Whether text and elements stand side by side, as in an article."""
     return len(node) > 0 and (_shows(node.text) or any(_shows(child.tail) for child in node))
 
 
 def _shows(text: str | None) -> bool:
     return bool(text and not text.isspace())
-
-
-def _add_mixed(builder: DocumentBuilder, node: Any) -> None:
-    builder.paragraph(one_line("".join(text for text in node.itertext())))
 
 
 def _name(node: Any) -> str:

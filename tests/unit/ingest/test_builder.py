@@ -181,6 +181,7 @@ def test_prose_makes_white_space_single_and_keeps_line_breaks() -> None:
 def test_verbatim_keeps_indentation_and_empty_lines() -> None:
     """Code means what its white space says."""
     assert verbatim("\n\n  a  \n\n\tb\n\n") == "  a\n\n\tb"
+    assert verbatim(" \n" * 1_000_000 + "a") == "a"  # in no time
 
 
 @settings(deadline=None)  # the model of languages is loaded when first needed

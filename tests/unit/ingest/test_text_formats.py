@@ -67,6 +67,17 @@ class TestMarkdown:
         assert document.metadata == {"year": 2024, "tags": ("a", "b")}
         assert document.text == "Heading\n\ntext"
 
+    def test_other_texts_may_have_front_matter_too(self) -> None:
+        """Plain text and reStructuredText as well; a YAML file is all of it."""
+        assert read("---\ntitle: T\nyear: 2024\n---\nx\n", "a.txt").metadata == {"year": 2024}
+        assert read("---\ntitle: T\n---\nx\n", "a.yaml").text == "---\ntitle: T\n---\nx"
+
+    @pytest.mark.timeout(20)
+    def test_a_bomb_of_aliases_stays_text(self) -> None:
+        """Ten lines of merged keys would be a billion."""
+        lines = ["a0: &a0 {x: 1}"] + [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 20)}]}}" for i in range(1, 12)]
+        assert "a11" in read("---\n" + "\n".join(lines) + "\n---\nend", "a.md").text
+
     @pytest.mark.parametrize("front", ["a rule follows", "- just\n- a list", "key: [unclosed", "a: &a [*a]"])
     def test_rules_that_are_no_front_matter_stay_text(self, front: str) -> None:
         """A text may begin with a horizontal rule; whatever stands there must not get lost or end in an error."""
@@ -221,11 +232,55 @@ class TestData:
             read('{"a": 1}\n{"a": \n', "a.jsonl")
 
     @pytest.mark.timeout(20)
-    @pytest.mark.parametrize("source", ["[" * 100_000, '{"a":' * 100_000, "9" * 10_000, "[" * 200 + "1" + "]" * 200])
+    @pytest.mark.parametrize("source", ["[" * 100_000, '{"a":' * 100_000, "[" * 200 + "1" + "]" * 200])
     def test_hostile_json_is_a_load_error(self, source: str) -> None:
-        """Depth and numbers without end."""
+        """Depth without end."""
         with pytest.raises(CorruptFile):
             read(source, "a.json")
+
+    def test_json_numbers_are_as_they_are_written(self) -> None:
+        """A price of 1.10 is not 1.1, and what is no number in JSON is text."""
+        source = '{"a": 1.10, "b": NaN, "c": -Infinity, "d": 1E400, "e": ' + "9" * 5000 + "}"
+        text = read(source, "a.json").text
+        assert text.startswith("a: 1.10; b: NaN; c: -Infinity; d: 1E400")
+        assert text.endswith("9" * 5000)
+
+    def test_json_keys_that_come_twice_keep_both_values(self) -> None:
+        """Other readers drop the first without a word."""
+        assert read('{"a": 1, "a": 2, "b": {"x": 1}, "b": {"x": 2}}', "a.json").text.startswith("a")
+        assert read('[{"a": 1, "b": 3, "a": 2}]', "a.json").text == "a: 1, 2; b: 3"
+
+    @pytest.mark.parametrize(
+        ("name", "source"),
+        [
+            ("a.json", '{"a": 1} {"a": 2}'),
+            ("a.json", '\ufeff{"a": 1}\n{"a": 2}\n'),
+            ("a.jsonl", '{\n"a": 1\n}\n{"a":\n2}'),
+        ],
+    )
+    def test_json_values_one_after_the_other_are_records(self, name: str, source: str) -> None:
+        """On lines of their own or not, whatever the extension says."""
+        assert read(source, name).text == "a: 1\na: 2"
+
+    def test_csv_may_name_its_delimiter(self) -> None:
+        """As Excel reads and some programs write it."""
+        assert read("sep=;\na,x;b\n1;2\n", "a.csv").text == "a,x: 1; b: 2"
+
+    def test_csv_with_rows_of_different_lengths_keeps_every_cell(self) -> None:
+        """What has no name is shown without."""
+        assert read("a,b,c\n1,2\n1,2,3,4\n", "a.csv").text == "a: 1; b: 2\na: 1; b: 2; c: 3; 4"
+
+    @pytest.mark.timeout(20)
+    def test_xml_of_many_records_takes_time_by_their_number(self) -> None:
+        """A feed of ten thousand items is an everyday file."""
+        item = "<item><name>A</name><size>1</size></item>"
+        assert read(f"<r>{item * 20_000}</r>", "a.xml").text.count("\n") == 19_999
+
+    @pytest.mark.parametrize("source", ["<a>" * 1000 + "</a>" * 1000, "<r>" + "y" * 11_000_000 + "</r>"])
+    def test_xml_beyond_the_parsers_limits_is_refused_with_a_way_out(self, source: str) -> None:
+        """It may well be well-formed; as text it can be read."""
+        with pytest.raises(CorruptFile, match=r"deeper or larger in one part than is read .*name it \.txt"):
+            read(source, "a.xml")
 
     def test_xml_leaves_are_named(self) -> None:
         """Siblings share a line; mixed content is a paragraph."""
@@ -264,6 +319,29 @@ class TestData:
             ("code", "1 + 1"),
             ("code", "2"),
         ]
+
+    def test_what_a_cell_shows_is_read_in_its_plainest_form(self) -> None:
+        """Text without colours, tables as tables, errors by name; what is no cell is passed over."""
+        outputs: list[object] = [
+            {"output_type": "stream", "text": ["\x1b[31mred\x1b[0m"]},
+            {"data": {"text/html": "<table><tr><td>a</td><td>b</td></tr></table>"}},
+            {"data": {"text/markdown": "*b*", "image/png": "xx"}},
+            {"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": ["long"]},
+            {"data": {"image/png": "xx"}},
+            7,
+        ]
+        cells = [{"cell_type": "code", "source": "f()", "outputs": outputs}, None]
+        metadata = {"title": "My notes", "language_info": {"name": "R"}}
+        document = read(json.dumps({"cells": cells, "metadata": metadata}), "a.ipynb")
+        assert shown(document) == [
+            ("code", "f()"),
+            ("code", "red"),
+            ("table", "a | b"),
+            ("paragraph", "b"),
+            ("code", "KeyError: 'x'"),
+        ]
+        assert document.title == "My notes"
+        assert document.metadata == {"programming_language": "R"}
 
     def test_a_notebook_of_another_kind_is_corrupt(self) -> None:
         """Format 3 had its cells elsewhere."""
