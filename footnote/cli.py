@@ -20,6 +20,7 @@ from footnote.commands import (
     models,
     receipts,
     reindexing,
+    retrying,
     service,
     status,
     stores,
@@ -38,7 +39,7 @@ app = typer.Typer(
     "7 the doctor found what is not as it should be.",
 )
 app.command("ingest")(ingestion.ingest)
-app.command("retry")(ingestion.retry)
+app.command("retry")(retrying.retry)
 app.command("status")(status.status)
 app.command("doctor")(upkeep.doctor)
 app.command("search")(answering.search)

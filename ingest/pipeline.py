@@ -12,7 +12,7 @@ moment leaves whole documents only, and the next run goes on where it stopped.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -212,8 +212,9 @@ def _ticking(engine: Engine, writer: Writer, on_event: OnEvent) -> Iterator[None
     stop = threading.Event()
 
     def tick() -> None:
-        while not stop.wait(_TICK_SECONDS):
-            on_event(Ticked(writer.stage, tuple(engine.reading())))
+        with suppress(OSError):  # nobody reads any more what is told: the thread that works hears of it, too
+            while not stop.wait(_TICK_SECONDS):
+                on_event(Ticked(writer.stage, tuple(engine.reading())))
 
     thread = threading.Thread(target=tick, name="tick", daemon=True)
     thread.start()
