@@ -130,10 +130,12 @@ def plan(
 
 
 def is_below(uri: str, root: str) -> bool:
-    """Whether a sync of `root` concerns `uri`. A web page has nothing below it but what came in it."""
+    """Whether a sync of `root` concerns `uri`. A web page has nothing below it but what came in it; a site has pages."""
     if uri == root or uri.startswith(root + "!/"):
         return True
-    return uri.startswith(root + "/") and not root.startswith(("http://", "https://"))
+    scheme, _, place = root.partition("://")
+    is_page = scheme in ("http", "https") and "/" in place
+    return uri.startswith(root + "/") and not is_page
 
 
 def has_document(line: SourceRecord) -> bool:
