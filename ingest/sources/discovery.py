@@ -81,13 +81,11 @@ class _Sources:
     def __init__(self, arguments: Sequence[str | Path], places: _Places) -> None:
         self._places = places
         self._roots: dict[str, Place] = {}
-        found = []
-        for argument in arguments:
-            place = places.of(argument)
-            root = place.root(argument)
-            self._roots[root] = place
-            found.append(root)
-        self.roots = tuple(found)
+        try:
+            self.roots = tuple(map(self._root, arguments))
+        except BaseException:
+            places.close()
+            raise
 
     def __iter__(self) -> Iterator[Source]:
         seen: set[str] = set()
@@ -96,6 +94,12 @@ class _Sources:
                 if source.uri not in seen:
                     seen.add(source.uri)
                     yield source
+
+    def _root(self, argument: str | Path) -> str:
+        place = self._places.of(argument)
+        root = place.root(argument)
+        self._roots[root] = place
+        return root
 
     def fetch(self, source: Source, spool: Path, *, known: str = "") -> Fetched:
         return self._places.of(source.uri).fetch(source, spool, known=known)

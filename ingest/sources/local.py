@@ -70,8 +70,8 @@ class LocalFiles:
 def read_file(path: Path, *, name: str, max_bytes: int, setting: str = "ingest.max_file_bytes") -> bytes:
     """The bytes of a regular file. Never waits for a writer, and never reads more than `max_bytes` and one.
 
-    Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read; `setting` is
-    where the limit comes from, for the error.
+    Raises LimitExceeded, also for a file that grows while it is read, and FetchError when it cannot be read. `setting`
+    is where the limit comes from, for the error.
     """
     try:
         # What was a regular file when it was found may be a pipe by now.
