@@ -130,7 +130,7 @@ def plan(
 
 
 def is_below(uri: str, root: str) -> bool:
-    """Whether a sync of `root` concerns `uri`. A web page has nothing below it but what came in it; a site has pages."""
+    """Whether a sync of `root` concerns `uri`. A web site has pages below it, a page only what came in it."""
     if uri == root or uri.startswith(root + "!/"):
         return True
     scheme, _, place = root.partition("://")
