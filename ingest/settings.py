@@ -72,6 +72,14 @@ class IngestSettings(BaseModel):
         ge=1.0,
         description="With `--watch`: seconds between two syncs of everything; folders tell of changes meanwhile.",
     )
+    ray_address: str = Field(
+        "",
+        description="Of a Ray cluster, e.g. `ray://head:10001` or `auto`; empty: one that is started on this machine.",
+    )
+    ray_embedders: int = Field(
+        1, ge=0, le=1024, description="Actors of the Ray cluster that embed; 0 embeds where the command runs."
+    )
+    ray_gpus: float = Field(0.0, ge=0.0, le=16.0, description="GPUs, or the share of one, that each of them takes.")
     s3_endpoint_url: str = Field("", description="For S3-compatible services; empty: AWS.")
 
     @property

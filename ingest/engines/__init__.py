@@ -42,6 +42,10 @@ class Engine(Protocol):
 def build_engine(cutter: Callable[[], Cutter], settings: IngestSettings) -> Engine:
     """The engine that the settings name; `cutter` gives that of the edition which is live now."""
     # Each is imported when it is wanted: Ray is an extra.
+    if settings.engine == "ray":
+        from ingest.engines.ray import RayEngine  # noqa: PLC0415
+
+        return RayEngine(cutter, settings)
     workers = max(1, usable_cores() // 2) if settings.workers is None else settings.workers
     if workers == 0:
         from ingest.engines.inline import InlineEngine  # noqa: PLC0415

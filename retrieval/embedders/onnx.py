@@ -8,7 +8,7 @@ to the last bit.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.cores import usable_cores
-from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, read_manifest, read_verified
+from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, Manifest, read_manifest, read_verified
 from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.errors import EmbedderError
 from retrieval.ports import Vectors
@@ -30,23 +30,37 @@ class OnnxEmbedder:
     `threads` is how many texts are embedded at a time, 0 for one per core that this process may use; each takes one
     core. An idle embedder uses no CPU. `model` is what the settings call it (default: the folder). Raises ModelInvalid
     when a file is missing or differs from its manifest.
+
+    Can be pickled: the files go along, so that another machine needs no model folder.
     """
 
     def __init__(self, folder: Path, *, threads: int = 0, model: str = "") -> None:
         if threads < 0:
             raise EmbedderError(f"threads is {threads!r}; use 0 for one per core, or a positive number")
-        self._folder = folder
-        self._manifest = read_manifest(folder)
+        manifest = read_manifest(folder)
         # A folder is remembered by its absolute path: the next command may run in another directory.
         opened_by = str(Path(model).absolute()) if (Path(model) / MANIFEST).is_file() else model
-        self._info = replace(self._manifest.info, adapter="onnx", model=opened_by or str(folder.absolute()))
+        info = replace(manifest.info, adapter="onnx", model=opened_by or str(folder.absolute()))
+        self._set_up(manifest, info, threads, lambda name: read_verified(folder, manifest, name))
+
+    def _set_up(self, manifest: Manifest, info: EmbedderInfo, threads: int, read: Callable[[str], bytes]) -> None:
+        self._manifest = manifest
+        self._info = info
+        self._threads_wanted = threads
         self._threads = threads or usable_cores()
+        self._read = read
         self._lock = threading.Lock()
-        self._tokenizer = FastTokenizer(
-            lambda: read_verified(folder, self._manifest, TOKENIZER), window=self._manifest.window
-        )
+        self._tokenizer = FastTokenizer(lambda: read(TOKENIZER), window=manifest.window)
         self._session: Any = None
         self._pool: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> tuple[Manifest, EmbedderInfo, int, dict[str, bytes]]:
+        files = {name: self._read(name) for name in (MODEL, TOKENIZER)}
+        return self._manifest, self._info, self._threads_wanted, files
+
+    def __setstate__(self, state: tuple[Manifest, EmbedderInfo, int, dict[str, bytes]]) -> None:
+        manifest, info, threads, files = state
+        self._set_up(manifest, info, threads, files.__getitem__)
 
     @property
     def info(self) -> EmbedderInfo:
@@ -88,7 +102,7 @@ class OnnxEmbedder:
     def _load(self) -> Any:
         with self._lock:
             if self._session is None:
-                self._session = create_session(read_verified(self._folder, self._manifest, MODEL))
+                self._session = create_session(self._read(MODEL))
             return self._session
 
     def _workers(self) -> ThreadPoolExecutor:

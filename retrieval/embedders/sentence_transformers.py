@@ -4,7 +4,7 @@ Files are local; nothing is downloaded. Prompts come from the model.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,9 @@ class SentenceTransformersEmbedder:
         self._lock = threading.RLock()
         """Over loading and over each call: the library's tokenizer keeps state between its steps."""
         self._loaded: Any = None
+
+    def __reduce__(self) -> "tuple[Callable[..., SentenceTransformersEmbedder], tuple[str, str, int]]":
+        return _again, (self._model_setting, self._device, self._batch_size)
 
     @cached_property
     def info(self) -> EmbedderInfo:
@@ -86,3 +89,8 @@ class SentenceTransformersEmbedder:
             if self._loaded is None:
                 self._loaded = load_source(self._folder, device=self._device)
             return self._loaded
+
+
+def _again(model: str, device: str, batch_size: int) -> SentenceTransformersEmbedder:
+    """The same in another process; the model has to be there, too."""
+    return SentenceTransformersEmbedder(model, device=device, batch_size=batch_size)
