@@ -1,5 +1,7 @@
 """What a keeper promises of every store: healthy collections pass, and what was deleted can be removed for good."""
 
+import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -8,7 +10,7 @@ import pytest
 from retrieval.errors import CollectionNotFound, InvalidRequest
 from retrieval.ports import Collections, Keeper, VectorStore
 from retrieval.records import Chunking
-from tests.contract.test_random_operations import seen
+from tests.contract.test_random_operations import _restless, seen  # noqa: F401 - a fixture
 from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
@@ -131,3 +133,35 @@ def test_a_collection_that_was_dropped_cannot_be_looked_after(
     collections.create("c", embedder=FakeEmbedder().info)
     with pytest.raises(CollectionNotFound):
         list(keeper.check())
+
+
+@pytest.mark.usefixtures("_restless")
+def test_what_is_written_meanwhile_is_no_damage(keeper: Keeper, collections: Collections) -> None:
+    """Commits, merges and switches of editions go on beside a check, which looks at one commit."""
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with closing(collections.open("c", writable=True)) as writer:
+                for i in itertools.count():
+                    writer.replace(
+                        [replacement(f"d{(i + j) % 9}", ["pump " * (j + 1), f"valve {i}"]) for j in range(3)]
+                    )
+                    writer.delete([f"d{i % 7}"])
+                    if done.is_set():
+                        return
+        except BaseException as exc:
+            failures.append(exc)
+            raise
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(15):
+            assert [finding for finding in keeper.check() if finding.kind != "unfinished-index"] == []
+    finally:
+        done.set()
+        thread.join()
+    assert not failures
+    assert list(keeper.check()) == []

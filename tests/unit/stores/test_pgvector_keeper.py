@@ -248,3 +248,14 @@ def test_other_collections_are_neither_looked_at_nor_touched(
     with closing(collections.keeper("other")) as other:
         assert [finding.kind for finding in other.check()] == ["wrong-count"]
         assert other.traces([b"Title of elsewhere"])
+
+
+def test_many_copies_of_a_text_are_no_damage(
+    keeper: Keeper, collections: PgvectorCollections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of their vectors finds others like itself."""
+    monkeypatch.setattr(upkeep, "BUILD_CHUNKS", 4)
+    store = collections.open("c", writable=True)
+    store.replace([replacement(f"n{i}", ["the same notice"]) for i in range(200)])
+    store.close()
+    assert list(keeper.check()) == []
