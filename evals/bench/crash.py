@@ -105,6 +105,8 @@ class Torture:
     longest: float
     kills: int = 0
     runs: int = 0
+    last: int = 0
+    """Process id of the latest run."""
     others: Counter[str] = field(default_factory=Counter)
     """What else was killed than the command itself."""
     moments: list[float] = field(default_factory=list)
@@ -150,6 +152,7 @@ class Torture:
             env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
         self.runs += 1
+        self.last = process.pid
         # Counted from the first event, so that no kill is wasted on the interpreter's start.
         timer = threading.Timer(self.random.uniform(0.0, self.longest), self._strike, [process])
         watchdog = threading.Timer(MOST_SECONDS, self._hang, [process])
@@ -219,9 +222,9 @@ class Torture:
         found = self._footnote("doctor", "-c", COLLECTION)
         if found.returncode:
             self.faults.append(f"doctor: {found.returncode}: {found.stdout[:500]} {found.stderr[:500]}")
-        left = [process for process in psutil.process_iter(["cmdline"]) if _is_worker(process)]
+        left = sum(_is_worker_of(process, self.last) for process in psutil.process_iter(["cmdline"]))
         if left:
-            self.faults.append(f"{len(left)} workers outlived their parent")
+            self.faults.append(f"{left} workers outlived their parent")
 
     def _compare_with(self, files: Path) -> None:
         """Every file is in the collection as it stands on disk, and nothing else."""
@@ -278,8 +281,9 @@ def _text(number: int, version: int, chance: random.Random) -> str:
     return f"Note {number}, version {version}.\n\n{words}.\n"
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    return "ingest.engines.worker" in " ".join(process.info["cmdline"] or ())
+def _is_worker_of(process: psutil.Process, parent: int) -> bool:
+    command = process.info["cmdline"] or [""]
+    return "ingest.engines.worker" in " ".join(command) and command[-1] == str(parent)
 
 
 if __name__ == "__main__":
