@@ -3,10 +3,10 @@
 import codecs
 import re
 
-from charset_normalizer import from_bytes
+from ingest.loaders import codepages
 
 SAMPLE = 64 * 1024
-"""Bytes that a guess looks at; more makes it slow and no better."""
+"""Bytes that tell binary from text."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -20,6 +20,10 @@ _MARKS = (
 _CONTROLS = bytes(set(range(32)) - {9, 10, 11, 12, 13, 26, 27}) + b"\x7f"
 
 
+_ESCAPE = b"\x1b$"
+"""Begins Japanese letters in ISO-2022-JP, the encoding of old mail, which is ASCII throughout."""
+
+
 def decode(data: bytes, *, declared: str = "") -> str:
     """The text in `data`. `declared` is what the file itself says, believed when the bytes fit it.
 
@@ -29,6 +33,10 @@ def decode(data: bytes, *, declared: str = "") -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
+    if _ESCAPE in data[:SAMPLE]:
+        text = _strict(data, "iso2022_jp")
+        if text is not None:
+            return text
     # UTF-16 first: in English it is valid UTF-8 as well, with a NUL in every other place.
     for encoding in (_utf16_without_mark(data), declared, "utf-8"):
         text = _strict(data, encoding)
@@ -37,7 +45,7 @@ def decode(data: bytes, *, declared: str = "") -> str:
     lossy = data.decode("utf-8", errors="replace")
     if _mostly_utf8(lossy):
         return lossy
-    return data.decode(_guess(data[:SAMPLE]), errors="replace")
+    return data.decode(codepages.guess(data), errors="replace")
 
 
 def is_binary(data: bytes) -> bool:
@@ -50,15 +58,6 @@ def is_binary(data: bytes) -> bool:
         return False
     # A stray control does not make a text file binary, a NUL nearly does.
     return b"\x00" in sample or controls > len(sample) * 0.02
-
-
-def _guess(sample: bytes) -> str:
-    """Of the encodings that give next to no nonsense, the one whose letters fit a language best."""
-    matches = list(from_bytes(sample))
-    if not matches:
-        return "cp1252"
-    least = min(match.chaos for match in matches)
-    return max((match for match in matches if match.chaos <= least + 0.005), key=lambda match: match.coherence).encoding
 
 
 def _strict(data: bytes, encoding: str) -> str | None:
@@ -80,7 +79,16 @@ def _utf16_without_mark(data: bytes) -> str:
     for low, high, encoding in ((even, odd, "utf-16-le"), (odd, even, "utf-16-be")):
         if high.count(0) > len(high) * 0.1 and low.count(0) == 0 and _is_clean(_strict(data, encoding)):
             return encoding
+    # Chinese, Japanese and Korean have few zero bytes; read as anything else they have controls.
+    if len(sample.translate(None, _CONTROLS)) < len(sample):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            text = _strict(sample, encoding)
+            if text and len(_EAST_ASIAN.findall(text)) > len(text) * 0.95:
+                return encoding
     return ""
+
+
+_EAST_ASIAN = re.compile("[\t\n\r -~一-鿿가-힣ぁ-んァ-ヶー\u3000-\u303f\uff01-\uff5e]")
 
 
 def _is_clean(text: str | None) -> bool:

@@ -1,7 +1,7 @@
 """Which language a document is written in, by py3langid: a naive Bayes model over bytes (Lui and Baldwin 2012)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -43,6 +43,12 @@ def detected(text: str, spans: Sequence[tuple[int, int]]) -> str:
         return ""
     code, confidence = _model().classify(text)
     return str(code) if confidence >= MIN_CONFIDENCE else ""
+
+
+def likelihood(text: str, codes: Iterable[str]) -> float:
+    """How sure the model is, from 0 to 1, that `text` is in one of these languages."""
+    ranked = dict(_model().rank(text))
+    return float(sum(ranked.get(code, 0.0) for code in codes))
 
 
 def _middle(text: str, spans: Sequence[tuple[int, int]]) -> str:
