@@ -73,16 +73,7 @@ def garbage(data):
         try: os.write(descriptor, b"garbage " * 1000)
         except OSError: pass
     time.sleep(60)
-def compute(data):
-    end = time.process_time() + float(data.split()[1])
-    while time.process_time() < end: pass
-def busy(data):
-    import hashlib, threading
-    block = bytes(2**24)
-    def work():
-        while True: hashlib.sha256(block)
-    for _ in range(4): threading.Thread(target=work, daemon=True).start()
-    work()
+def spent(data): os.kill(os.getpid(), signal.SIGXCPU)
 def once(data):
     path = data.split()[1].decode()
     if not os.path.exists(path):
@@ -196,19 +187,27 @@ def test_a_file_that_takes_too_long_is_recorded(hostile: Path, word: str, messag
     assert time.monotonic() - begin < 20
 
 
-def test_each_file_has_processor_time_of_its_own(hostile: Path) -> None:
-    """However much its worker has used before."""
-    settings = SETTINGS.model_copy(update={"parse_seconds": 3.0})
-    found = run(written(hostile, **{f"a{n}": "compute 1.2" for n in range(4)}), settings)
-    assert all(outcome.documents for outcome in found.values())
+def test_each_file_has_processor_time_of_its_own() -> None:
+    """However much its worker has used before; who takes more is ended by the system, busy or not."""
+    code = """
+import time
+from ingest.engines.worker import _limit_processor
+for _ in range(3):
+    _limit_processor(1.0)
+    end = time.process_time() + 0.9
+    while time.process_time() < end: pass
+print("done", flush=True)
+while True: pass
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.returncode) == ("done\n", -signal.SIGXCPU)
 
 
-def test_processor_time_is_limited(hostile: Path) -> None:
-    """Where two threads use up, in less than it by the clock, what one file may take."""
-    settings = SETTINGS.model_copy(update={"parse_seconds": 3.0})
-    why, error = reason(run(written(hostile, bad="busy it"), settings)["bad.txt"])
+def test_a_worker_that_used_up_its_processor_time_is_told_apart(hostile: Path) -> None:
+    """The system's signal is no crash of the parser."""
+    why, error = reason(run(written(hostile, bad="spent it"))["bad.txt"])
     assert why == "limit"
-    assert "3 s" in error
+    assert "20 s of processor time" in error
 
 
 def test_a_task_is_tried_once_more(hostile: Path, tmp_path: Path) -> None:
@@ -308,6 +307,15 @@ def test_tasks_are_taken_as_they_are_needed(tmp_path: Path) -> None:
     time.sleep(1.5)
     assert len(taken) < 80
     assert len(list(outcomes)) == 299
+
+
+@pytest.mark.parametrize("start", ["raise SystemExit(3)", "print('no'); import time; time.sleep(60)"])
+def test_workers_that_do_not_start_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    """With what to do; no file is blamed for it."""
+    monkeypatch.setattr(supervision, "_START", start)
+    monkeypatch.setattr(supervision, "_START_SECONDS", 1.0)
+    with pytest.raises(supervision.WorkerMissing, match=r"ingest\.workers = 0"):
+        run(written(tmp_path, a="One."))
 
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
