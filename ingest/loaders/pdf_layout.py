@@ -8,7 +8,7 @@ need, so that a row of a table, whose cells have gaps between them, shows withou
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -69,9 +69,9 @@ class Line:
         return self.left, self.bottom, self.right, self.top
 
     @property
-    def is_row(self) -> bool:
-        """Whether parts stand side by side in it: more than the marker of an item, or a number, and its text."""
-        return len(self.cells) > (2 if self.cells and _MARKER.match(self.cells[0].text) else 1)
+    def parts(self) -> tuple[Cell, ...]:
+        """Its cells; one for a line without gaps."""
+        return self.cells or (Cell(self.text, self.left, self.right),)
 
     @property
     def height(self) -> float:
@@ -153,8 +153,7 @@ def whole_lines(fragments: Iterable[Line]) -> list[Line]:
 
 def _joined(before: Line, line: Line, blank: str) -> tuple[Cell, ...]:
     """The cells of two lines that become one: the last of the first and the first of the second are one cell."""
-    head = before.cells or (Cell(before.text, before.left, before.right),)
-    tail = line.cells or (Cell(line.text, line.left, line.right),)
+    head, tail = before.parts, line.parts
     middle = Cell(f"{head[-1].text}{blank}{tail[0].text}", head[-1].left, tail[0].right)
     return (*head[:-1], middle, *tail[1:])
 
@@ -249,26 +248,46 @@ def _kinds(lines: Sequence[Line]) -> list[_Kind]:
 
 def _rows(lines: Sequence[Line]) -> set[int]:
     """The indices of lines with gaps that go on in another such line above or below; justified text has odd ones."""
-    found = [i for i, line in enumerate(lines) if not line.hyphen and (line.is_row or _is_stretched(line))]
+    found: list[tuple[range, Sequence[Cell]]] = []
+    for group in _side_by_side(lines):
+        cells: Sequence[Cell] = [cell for i in group for cell in lines[i].parts]
+        if len(cells) > (2 if _MARKER.match(cells[0].text) else 1) and not lines[group[-1]].hyphen:
+            found.append((group, cells))
+        elif len(group) == 1 and _is_stretched(lines[group[0]]):
+            found.append((group, ()))
     result: set[int] = set()
-    for i, j in pairwise(found):
-        if _share_gap(lines[i], lines[j]):
-            result |= {i, j}
+    for (above, cells), (below, others) in pairwise(found):
+        least = 0.3 * min(lines[above[0]].height, lines[below[0]].height)
+        if _share_gap(cells, others, least) or not (cells or others):
+            result |= {*above, *below}
     return result
 
 
+def _side_by_side(lines: Sequence[Line]) -> Iterator[range]:
+    """The indices of lines that follow each other to the right, at one height."""
+    start = 0
+    for i in range(1, len(lines) + 1):
+        if i == len(lines) or not _goes_on_right(lines[i - 1], lines[i]):
+            yield range(start, i)
+            start = i
+
+
+def _goes_on_right(before: Line, line: Line) -> bool:
+    height = min(before.height, line.height)
+    level = abs(before.bottom - line.bottom) < 0.3 * height
+    return level and line.left > before.right and before.turn == line.turn
+
+
 def _is_stretched(line: Line) -> bool:
-    return " " in line.text and line.stretch > TABULAR
+    """Whether its characters stand far apart, though no gap between words is known to be wide."""
+    return " " in line.text and line.stretch > TABULAR and not line.hyphen
 
 
-def _share_gap(a: Line, b: Line) -> bool:
-    if not a.cells or not b.cells:
-        return _is_stretched(a) and _is_stretched(b)
-    least = 0.3 * min(a.height, b.height)
+def _share_gap(cells: Sequence[Cell], others: Sequence[Cell], least: float) -> bool:
     return any(
         min(right.left, other_right.left) - max(left.right, other_left.right) > least
-        for left, right in pairwise(a.cells)
-        for other_left, other_right in pairwise(b.cells)
+        for left, right in pairwise(cells)
+        for other_left, other_right in pairwise(others)
     )
 
 

@@ -204,8 +204,9 @@ def _follows(above: Line, below: Line) -> bool:
         return False
     if min(above.top, below.top) - max(above.bottom, below.bottom) > 0.5 * min(above.height, below.height):
         return True
-    near = 0 < above.top - below.top < APART * max(above.height, below.height)
-    return near and min(above.right, below.right) > max(above.left, below.left)
+    step = above.top - below.top
+    near = step < APART * max(above.height, below.height) or _flows(above.text, below.text)
+    return near and step > 0 and min(above.right, below.right) > max(above.left, below.left)
 
 
 def _has_late(parts: Sequence[_Part]) -> bool:

@@ -90,7 +90,7 @@ def _line(words: Sequence[ocr.Word], page_height: int, scale: float, ink: float)
     """A line whose ink is `ink` points high, whether it has letters that reach up and down or not."""
     text = " ".join(word.text for word in words)
     bottom = (page_height - max(word.bottom for word in words)) * scale
-    height = LINE_HEIGHT * ink
+    height = min(LINE_HEIGHT * ink, page_height * scale - bottom)
     hyphen = len(text) > 2 and text.endswith("-") and text[-2].isalpha()
     left, right = min(word.left for word in words) * scale, max(word.right for word in words) * scale
     cells = _cells(words, scale, GAP * height)

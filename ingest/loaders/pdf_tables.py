@@ -68,7 +68,7 @@ def _by_height(lines: Sequence[Line]) -> Iterator[list[Line]]:
 
 
 def _row(lines: Sequence[Line]) -> _Row:
-    cells = (cell for line in lines for cell in line.cells or (Cell(line.text, line.left, line.right),))
+    cells = (cell for line in lines for cell in line.parts)
     return _Row(tuple(lines), tuple(_glued(sorted(cells, key=lambda cell: cell.left))))
 
 
