@@ -22,7 +22,7 @@ from ingest.sources.identity import shown
 from ingest.sources.politeness import MAX_DELAY, MAX_ROBOTS, Politeness
 from ingest.sources.records import Fetched, Source
 from ingest.sources.requests import Requests, Response
-from retrieval.errors import FetchError, InvalidRequest, LimitExceeded, LoadError
+from retrieval.errors import ConfigError, FetchError, InvalidRequest, LimitExceeded, LoadError
 
 MAX_REDIRECTS = 5
 _ATTEMPTS = 3
@@ -37,6 +37,12 @@ class Pages:
     """Pages of web servers. `resolver` gives the addresses of a name."""
 
     def __init__(self, settings: IngestSettings, *, resolver: Resolver = resolve) -> None:
+        if not (
+            settings.http_user_agent.strip()
+            and settings.http_user_agent.isascii()
+            and settings.http_user_agent.isprintable()
+        ):
+            raise ConfigError(f"ingest.http_user_agent {settings.http_user_agent!r}: use ASCII, e.g. 'acme-bot/1.0'")
         self._settings = settings
         self._requests = Requests(
             user_agent=settings.http_user_agent,
@@ -215,10 +221,10 @@ def _pause(headers: httpx.Headers) -> float | None:
     else:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = max(0.0, (date - datetime.now(UTC)).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        seconds = max(0.0, (date - datetime.now(UTC)).total_seconds())
     return seconds if seconds <= MAX_DELAY else None
 
 

@@ -16,10 +16,10 @@ import httpcore
 import pytest
 
 from ingest.settings import IngestSettings
-from ingest.sources import Fetched, Source
+from ingest.sources import Fetched, Source, sitemaps
 from ingest.sources.addresses import refusal
 from ingest.sources.http import Pages
-from retrieval.errors import FetchError, InvalidRequest, LimitExceeded, LoadError
+from retrieval.errors import ConfigError, FetchError, InvalidRequest, LimitExceeded, LoadError
 from tests import servers
 from tests.servers import Request, Site
 
@@ -85,6 +85,13 @@ def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
     with pytest.raises(InvalidRequest, match=r"example\.com.*would be stored") as error:
         pages().root("https://me:secret@example.com/")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "bøt", "a\nb: c"])
+def test_a_name_that_cannot_be_sent_is_refused(name: str) -> None:
+    """When the command starts, not with each page."""
+    with pytest.raises(ConfigError, match="http_user_agent"):
+        pages(http_user_agent=name)
 
 
 # Addresses
@@ -496,6 +503,14 @@ def sitemap(*addresses: str, kind: str = "url") -> bytes:
     return f'<{outer} xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{listed}</{outer}>'.encode()
 
 
+def test_sitemaps_are_read_as_xml() -> None:
+    """In any encoding and with any prefix; addresses of pictures are none of pages."""
+    listed = "<s:urlset xmlns:s='x' xmlns:i='y'><s:url><s:loc><![CDATA[http://h/ü]]>&amp;a</s:loc>"
+    listed += "<i:image><i:loc>http://h/picture.png</i:loc></i:image></s:url><s:loc>http://h/stray</s:loc></s:urlset>"
+    data = f"<?xml version='1.0' encoding='utf-16'?>{listed}".encode("utf-16")
+    assert sitemaps.parse(data, "sitemap.xml").pages == ("http://h/ü&a",)
+
+
 def test_a_sitemap_stands_for_its_site(site: Site) -> None:
     """Its pages on the same host, those of the sitemaps that it lists, packed ones too; each once."""
     index = sitemap(
@@ -518,6 +533,9 @@ def test_a_sitemap_stands_for_its_site(site: Site) -> None:
     [
         b"<html>",
         b"",
+        b"<urlset>" + b"<x/>" * 10**6,
+        b"<a>" * 10**6,
+        b"<?xml version='1.0' encoding='nonsense'?><urlset/>",
         b'<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb">]><urlset><url><loc>&b;</loc></url>',
         sitemap(*(f"http://127.0.0.1/{i}" for i in range(50_001))),
         None,
