@@ -21,6 +21,9 @@ VERSION = 2
 MAX_DEPTH = 50
 """Tables within tables; damaged files go deeper."""
 
+MAX_COLUMNS = 1000
+"""Of a table that a row may begin to the right of."""
+
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _COMPATIBILITY = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _P, _TBL, _TR, _TC = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
@@ -111,7 +114,10 @@ def _rows(table: Any) -> list[list[str | Cell]]:
     starts: dict[int, tuple[list[Cell], int]] = {}
     for row in table.iterchildren(_TR, qn("w:sdt")):
         cells: list[Cell] = []
-        column = 0
+        before = row.find(f"{qn('w:trPr')}/{qn('w:gridBefore')}")
+        column = int(_value(before) or "0") if (_value(before) or "0").isdigit() else 0
+        if 0 < column < MAX_COLUMNS:  # the row begins further right
+            cells.append(Cell("", column))
         for node in (cell for cell in row.iterdescendants(_TC) if _own_row(cell, row)):
             width, merge = _span(node)
             if merge == "continue" and column in starts:

@@ -20,6 +20,7 @@ _PROPERTIES = {
     "category": "category",
     "created": "created",
     "modified": "modified",
+    "language": "language",
 }
 """Element of docProps/core.xml: our name."""
 

@@ -1,4 +1,4 @@
-"""The long tail by unstructured: RTF, reStructuredText, Org, old Office formats.
+"""The long tail by unstructured: RTF, reStructuredText, Org.
 
 An optional extra. Left to itself unstructured downloads a language model, detects the language of every paragraph and
 reports its use over the network; here it is given a rule-based sentence splitter, told not to detect, and switched
@@ -8,7 +8,6 @@ quiet before it is imported.
 import io
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -18,24 +17,17 @@ from ingest.loaders import front_matter, html
 from ingest.loaders.builder import DocumentBuilder, Origin
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import clean
-from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra, UnsupportedMedia
+from retrieval.errors import CorruptFile, EncryptedFile, MissingExtra
 from retrieval.records import Document
 
 VERSION = 2
 
 _EXTRA = "reading {} files needs: pip install 'footnote[unstructured]'"
-_OFFICE = frozenset({"doc", "ppt"})
 _TEXT = frozenset({"rst", "org"})
 
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`. Raises MissingExtra when unstructured is not installed."""
-    if origin.file_type == "xls":
-        raise UnsupportedMedia(f"{origin.name!r} is an Excel file of before 2007; save it as .xlsx")
-    if origin.file_type in _OFFICE and not shutil.which("soffice"):
-        raise UnsupportedMedia(
-            f"{origin.name!r} needs LibreOffice to be read; install it, or save the file as .{origin.file_type}x"
-        )
     fields: dict[str, object] = {}
     if origin.file_type in _TEXT:
         text, fields = front_matter.split(clean(decode(data)))
