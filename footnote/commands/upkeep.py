@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from footnote.commands.shared import JsonOption, configuration, console, counted, print_json
+from retrieval.errors import StoreError
 
 if TYPE_CHECKING:
     from ingest.doctor import Report
@@ -41,21 +42,29 @@ def doctor(
     from retrieval.build import build_collections, build_embedders
 
     settings = configuration(context).settings.retrieval
+    reports, broken = [], []
     with closing(build_collections(settings)) as collections:
-        reports = []
-        for name in [collection] if collection else collections.names():
-            with console(stderr=True).status(f"examining {name}"):
-                reports.append(
-                    examination.repair(collections, name, build_embedders(settings))
-                    if repair
-                    else examination.examine(collections, name)
-                )
+        names = [collection] if collection else collections.names()
+        for name in names:
+            try:
+                with console(stderr=True).status(f"examining {name}"):
+                    reports.append(
+                        examination.repair(collections, name, build_embedders(settings))
+                        if repair
+                        else examination.examine(collections, name)
+                    )
+            except StoreError as exc:  # it hides no other
+                broken.append({"collection": name, "error": str(exc)})
+                typer.echo(f"error: {exc}", err=True)
+                continue
             if not json:
                 _say(reports[-1], repaired=repair)
-        if not reports and not json:
+        if not names and not json:
             typer.echo(f"no collections in {collections.place()}", err=True)
     if json:
-        print_json({"collections": [_as_json(report) for report in reports]})
+        print_json({"collections": [_as_json(report) for report in reports], "broken": broken})
+    if broken:
+        raise typer.Exit(1)
     if any(report.remaining for report in reports):
         raise typer.Exit(UNWELL)
 

@@ -33,8 +33,9 @@ def source_row(source: SourceRecord) -> list[Any]:
 
 def source(row: Sequence[Any]) -> SourceRecord:
     """From the values of SOURCE_COLUMNS."""
-    *values, seconds = row
-    return SourceRecord(*values, tuple((stage, taken) for stage, taken in json.loads(seconds)))
+    values = dict(zip(SOURCE_COLUMNS, row, strict=True))
+    values["seconds"] = tuple((stage, taken) for stage, taken in json.loads(values["seconds"]))
+    return SourceRecord(**values)
 
 
 def _element(one: Element) -> list[Any]:

@@ -97,7 +97,18 @@ def test_doctor_of_a_collection_that_is_not_there(prepared: Footnote) -> None:
     assert "'nobody'" in prepared("doctor", "-c", "nobody", code=1).stderr
 
 
+def test_a_collection_that_cannot_be_read_hides_no_other(prepared: Footnote) -> None:
+    """It is an error of its own, and the others are examined."""
+    broken = prepared.folder / "data" / "broken"
+    broken.mkdir()
+    (broken / "catalog.db").write_bytes(b"no database" * 1000)
+    done = prepared("doctor", code=1)
+    assert "default: nothing wrong" in done.stdout
+    assert "broken" in done.stderr
+    assert [entry["collection"] for entry in prepared.json("doctor", code=1)["broken"]] == ["broken"]
+
+
 def test_doctor_where_there_is_nothing(footnote: Footnote) -> None:
     """No collection is no damage."""
     assert "no collections" in footnote("doctor").stderr
-    assert footnote.json("doctor") == {"collections": []}
+    assert footnote.json("doctor") == {"collections": [], "broken": []}

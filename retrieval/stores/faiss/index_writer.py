@@ -143,7 +143,7 @@ class IndexWriter:
             for edition in catalog.editions():
                 for row in catalog.segments(edition):
                     if catalog.dead(row):
-                        self._build(catalog, row)
+                        self._write_anew(catalog, row)
             self._clear_away(catalog)
             catalog.rewrite()
 
@@ -232,6 +232,18 @@ class IndexWriter:
         except (FileNotFoundError, SegmentInvalid) as exc:
             _log.warning("building index segment %s again from the catalog: %s", row.name, exc)
             self._build(catalog, row)
+
+    def _write_anew(self, catalog: Catalog, row: SegmentRow) -> None:
+        """Put a segment without its dead chunks in its place."""
+        with catalog.reading():
+            read_at, dead = catalog.sequence(), catalog.tombstones(row.edition)
+        try:
+            segment = segments.load(self._home / row.name)
+        except (FileNotFoundError, SegmentInvalid):
+            self._build(catalog, row)
+            return
+        merged = segments.merge([segment], [~segment.mask(dead)])
+        self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), merged)
 
     def _build(self, catalog: Catalog, row: SegmentRow) -> None:
         """Put what lives in the range of a segment in its place, from the catalog."""

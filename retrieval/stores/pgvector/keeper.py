@@ -71,15 +71,18 @@ class PgvectorKeeper:
             mending = Mending(connection, self._schema, self._key)
             if without_text := [one.subject for one in mendable if one.kind == "missing-text"]:
                 commit.remove_documents(commit.look(turn=True), without_text)
-            for one in editions:
-                if not one.complete:
+            if incomplete := [one for one in editions if not one.complete]:
+                for one in incomplete:
                     mending.make_tables(one.edition_key, one.dimension)
+                editions = Audit(connection, self._schema, self._key).editions()
             mending.shared()
             for one in editions:
                 mending.edition(one.edition_key)
                 mending.rebuild(one.edition_key, _segments(mendable, one.number), self._terms)
             mending.count([one.edition_key for one in editions])
             commit.finish()
+        if incomplete:
+            self._collections.upkeep.sweep()
         self._rebuild_indexes([one for one in editions if _has(mendable, _INDEXES, one.number)])
         return mendable
 

@@ -38,9 +38,14 @@ class Mending:
             self._run(f"DELETE FROM {{{table}}} t WHERE {condition}", edition_key=edition_key)  # noqa: S608
 
     def make_tables(self, edition_key: int, dimension: int) -> None:
-        """Empty tables for an edition that lacks some of them."""
-        drop_edition(self._connection, self._schema, edition_key)
-        create_edition(self._connection, self._schema, edition_key, dimension)
+        """Empty tables for an edition that lacks some of its own.
+
+        By a new key: what other processes remember of the former tables is remembered by their key. What is left of
+        these goes with the next sweep.
+        """
+        [(new,)] = self._run(_NEW_KEY, edition_key).fetchall()
+        self._run("INSERT INTO {dropped} VALUES (%s)", edition_key)
+        create_edition(self._connection, self._schema, new, dimension)
 
     def count(self, edition_keys: Collection[int]) -> None:
         """Let all counts be those of the rows, and no number that only grows be behind."""
@@ -88,6 +93,7 @@ class Mending:
         return self._connection.execute(self._schema.statement(template, edition_key), bound)
 
 
+_NEW_KEY = "UPDATE {edition} SET edition_key = DEFAULT, last_key = 0 WHERE edition_key = %s RETURNING edition_key"
 _COUNT_EDITION = """
 UPDATE {edition} SET
     documents = (SELECT count(*) FROM {indexed}),

@@ -12,10 +12,13 @@ from ingest import chunking, doctor
 from ingest.doctor import Report
 from ingest.planning import plan
 from ingest.sources import Source, doc_id_for
+from retrieval.build import build_collections
 from retrieval.errors import CollectionNotFound, EmbedderMismatch
 from retrieval.ports import Embedder, Replacement, Snapshot, VectorStore
 from retrieval.records import Chunking, Document, EmbedderInfo, SourceRecord
+from retrieval.settings import RetrievalSettings
 from retrieval.stores.faiss import FaissCollections
+from tests import postgres
 from tests.contract.test_random_operations import seen
 from tests.fakes import FakeEmbedder
 
@@ -335,6 +338,29 @@ def test_a_damaged_segment_and_a_lost_vector_at_once(collections: FaissCollectio
     assert report.remaining == []
     assert {"damaged-segment", "missing-vector", "wrong-count", "orphan-rows"} <= kinds(report)
     assert everything(collections.open("c")) == before
+
+
+def test_tables_that_are_missing_are_filled_from_the_texts(postgres_url: str) -> None:
+    """In PostgreSQL each edition has tables of its own: without one of them nothing can be searched."""
+    import psycopg
+
+    schema = postgres.schema()
+    place = RetrievalSettings(store="pgvector", postgres_url=postgres_url, postgres_schema=schema)
+    with closing(build_collections(place)) as collections:
+        collections.create("c", embedder=FakeEmbedder().info, chunking=CHUNKING)
+        store = collections.open("c", writable=True)
+        store.replace([made(f"d{i}.txt") for i in range(3)])
+        with store.snapshot() as snapshot:
+            before = seen(snapshot)
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            [(key,)] = connection.execute(f'SELECT edition_key FROM "{schema}".edition')
+            connection.execute(f'DROP TABLE "{schema}".chunk_{key}')
+        report = doctor.repair(collections, "c", BOTH)
+        assert kinds(report) == {"missing-tables", "unindexed"}
+        assert report.remaining == []
+        with store.snapshot() as snapshot:
+            assert seen(snapshot) == before
+        postgres.drop(postgres_url, schema)
 
 
 def test_a_collection_that_is_not_there(collections: FaissCollections) -> None:
