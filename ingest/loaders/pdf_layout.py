@@ -54,7 +54,7 @@ class Line:
     """Ends within a word; the hyphen itself is not in `text`."""
     bold: bool = False
     turn: int = 0
-    """On the page it runs: 0 to the right, 1 upwards, -1 downwards."""
+    """On the page it runs: 0 to the right, 1 upwards, -1 downwards, 2 upside down to the left."""
     cells: tuple[Cell, ...] = ()
     """Its parts, from left to right, where wide gaps lie between them; empty for a line without."""
 
@@ -66,6 +66,8 @@ class Line:
                 return -self.top, self.left, -self.bottom, self.right
             case -1:
                 return self.bottom, -self.right, self.top, -self.left
+            case 2:
+                return -self.right, -self.top, -self.left, -self.bottom
         return self.left, self.bottom, self.right, self.top
 
     @property

@@ -200,7 +200,7 @@ def _part(lines: Sequence[Line]) -> _Part:
 
 def _follows(above: Line, below: Line) -> bool:
     """Whether a line stands below the one before, or beside it."""
-    if above.turn or below.turn:
+    if above.turn != below.turn:
         return False
     if min(above.top, below.top) - max(above.bottom, below.bottom) > 0.5 * min(above.height, below.height):
         return True
@@ -224,7 +224,7 @@ def _is_above(above: _Part, below: _Part) -> bool:
 
 
 def _share_column(a: _Part, b: _Part) -> bool:
-    if a.lines[0].turn or b.lines[0].turn:
+    if a.lines[0].turn != b.lines[0].turn:
         return False
     overlap = min(a.right, b.right) - max(a.left, b.left)
     return overlap > 0.25 * min(a.right - a.left, b.right - b.left)

@@ -171,11 +171,14 @@ class _Reader:
         return Line(text, left, tall[1], right, tall[3], hyphen, bold, turn)
 
     def _turn(self, first: int, last: int, a: _Rect) -> int:
-        """Whether a line runs up or down, by its first characters: the last ones may be of another line."""
+        """How a line runs, see `Line.turn`, by its first characters: the last ones may be of another line."""
         near = self._box(min(first + 3, last)) if last - first > 1 else None
-        if not near or abs(near[1] - a[1]) <= abs(near[0] - a[0]):
+        if not near:
             return 0
-        return 1 if near[1] > a[1] else -1
+        if abs(near[1] - a[1]) > abs(near[0] - a[0]):
+            return 1 if near[1] > a[1] else -1
+        # To the left also run Hebrew and Arabic; those do not stand on their head.
+        return 2 if self._frame.turns == 2 and near[0] < a[0] else 0
 
     def _is_one_piece(self, line: Line, first: int, raw: str) -> bool:
         """Whether the file shows a line all at once, and it is no wider than its characters: cells are not like that.
@@ -261,6 +264,11 @@ _BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|sfbx|-bd\b", re.IGNORECASE)
 
 
 def _turned(rect: _Rect, turn: int) -> _Rect:
-    """A box of a line that runs up (1) or down (-1), so that the line runs to the right; see `Line.place`."""
+    """A box of a line that does not run to the right, so that it does; see `Line.place`."""
     left, bottom, right, top = rect
-    return (bottom, -right, top, -left) if turn > 0 else (-top, left, -bottom, right)
+    match turn:
+        case 1:
+            return bottom, -right, top, -left
+        case -1:
+            return -top, left, -bottom, right
+    return -right, -top, -left, -bottom
