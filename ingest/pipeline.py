@@ -94,7 +94,8 @@ def ingest(
         tell = _serialised(on_event)
         tell(plan.totals)
         with closing(build_engine(lambda: writer.indexer.cutter, settings)) as engine:
-            writer = Writer(store, engine.embedders(embedders) if plan.steps else embedders, tell)
+            embedding = engine.embedders(embedders) if plan.steps else embedders
+            writer = Writer(store, embedding, tell, restore=options.restore)
             mirror = Mirror(plan, writer, store, restore=options.restore, force=options.force, on_event=tell)
             with _abandoned_on_error(writer):
                 mirror.begin()

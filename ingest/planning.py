@@ -13,6 +13,8 @@ from retrieval.records import MetadataValue, SourceRecord
 
 _PAGE = 5_000
 """Ledger lines read at a time."""
+_DEEPEST = 100
+"""Sources within each other, at most; far more than any loader opens."""
 
 Action = Literal["new", "changed", "retried"]
 """changed: something about it has, perhaps not its bytes; retried: it failed, and may not do so again."""
@@ -155,10 +157,11 @@ class Family:
 
     def top(self, uri: str) -> str:
         """The source that stands by itself, in which `uri` came."""
-        line = self._lines.get(uri)
-        while line is not None and line.parent:
-            uri = line.parent
+        for _ in range(_DEEPEST):
             line = self._lines.get(uri)
+            if line is None or not line.parent:
+                break
+            uri = line.parent
         return uri
 
     def below(self, uri: str) -> Iterator[SourceRecord]:

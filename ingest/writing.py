@@ -6,7 +6,7 @@ The caller's thread embeds; a thread of its own commits the batch before. A batc
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -58,7 +58,8 @@ class _Batch:
 class Writer:
     """Embeds and commits units, in the order given. Used by one thread."""
 
-    def __init__(self, store: VectorStore, embedders: Embedders, on_event: OnEvent) -> None:
+    def __init__(self, store: VectorStore, embedders: Embedders, on_event: OnEvent, *, restore: bool = False) -> None:
+        """`restore` writes what somebody has deleted on purpose, too."""
         self.embed_seconds = 0.0
         self.embedded = 0
         self.reused = 0
@@ -67,6 +68,7 @@ class Writer:
         self._store = store
         self._embedders = embedders
         self._on_event = on_event
+        self._restore = restore
         self.indexer = Indexer(_live(store), embedders)
         """Of the edition that was live when last looked at; another thread may replace it."""
         self._waiting = _Waiting()
@@ -124,6 +126,7 @@ class Writer:
                     self._error = exc
 
     def _commit(self, batch: _Batch) -> None:
+        batch = self._without_deleted(batch)
         # Lines of failed attachments go first: a message whose own line is written is not read again.
         lines = [line for unit in batch.units for line in unit.lines]
         if lines:
@@ -134,6 +137,23 @@ class Writer:
             batch = self._embedded(batch.units)
         for unit in batch.units:
             unit.done(unit.documents)
+
+    def _without_deleted(self, batch: _Batch) -> _Batch:
+        """Without what somebody has deleted since the run began, and while it was on its way here."""
+        lines = [line for unit in batch.units for line in unit.lines]
+        lines += [one.line for unit in batch.units for one in unit.documents]
+        if self._restore or not lines:
+            return batch
+        with self._store.snapshot() as snapshot:
+            found = snapshot.sources(uris=[line.source_uri for line in lines], status="deleted")
+        deleted = {line.source_uri for line in found}
+        if not deleted:
+            return batch
+        kept = [
+            one.line.source_uri not in deleted for unit in batch.units for one in unit.documents for _ in one.chunks
+        ]  # fmt: skip
+        units = tuple(_without(unit, deleted) for unit in batch.units)
+        return replace(batch, units=units, vectors=batch.vectors[np.array(kept, dtype=bool)])
 
     def _replace(self, batch: _Batch) -> bool:
         """Write the batch in one commit; False when its edition is not the live one any more."""
@@ -222,6 +242,14 @@ class _Waiting:
 def _live(store: VectorStore) -> Edition:
     with store.snapshot() as snapshot:
         return snapshot.info.edition
+
+
+def _without(unit: Unit, deleted: Set[str]) -> Unit:
+    return replace(
+        unit,
+        documents=tuple(one for one in unit.documents if one.line.source_uri not in deleted),
+        lines=tuple(line for line in unit.lines if line.source_uri not in deleted),
+    )
 
 
 def _cut_for(indexer: Indexer, unit: Unit) -> Unit:

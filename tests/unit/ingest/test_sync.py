@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ingest import spool
-from ingest.events import Event, Finished, Pruning, Report
+from ingest.events import Embedded, Event, Finished, Pruning, Report
 from ingest.examination import actions, totals
 from ingest.pipeline import Options, ingest, make_plan
 from ingest.planning import Plan
@@ -294,6 +294,25 @@ def test_a_tombstone_is_respected_until_told_otherwise(sync: Sync) -> None:
     assert (report.deleted, report.ingested, sync.texts()) == (1, 0, {})
     assert sync(Options(restore=True)).ingested == 1
     assert sync.lines()["a.txt"].status == "ingested"
+
+
+def test_what_is_deleted_during_a_run_stays_deleted(sync: Sync) -> None:
+    """Although it was read before that, and is on its way into the collection; the others of its batch are written."""
+    for name in ("a", "b", "c"):
+        sync.write(f"{name}.txt", f"The {name} pump.")
+    sync()
+    line = sync.lines()["b.txt"]
+    for name in ("a", "b", "c"):
+        sync.write(f"{name}.txt", f"The {name} pump, changed.")
+
+    def delete(event: Event) -> None:
+        if isinstance(event, Embedded):
+            sync.store.delete([line.doc_id], leave=[replace(line, status="deleted")])
+
+    report = ingest([sync.folder], store=sync.store, embedders=sync.embedders, settings=SETTINGS, on_event=delete)
+    assert (report.ingested, sorted(sync.texts())) == (2, ["a.txt", "c.txt"])
+    assert all(text.endswith("changed.") for text in sync.texts().values())
+    assert sync.lines()["b.txt"].status == "deleted"
 
 
 def test_a_known_failure_is_not_tried_again(sync: Sync) -> None:
