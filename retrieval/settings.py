@@ -41,7 +41,9 @@ class RetrievalSettings(BaseModel):
     models_path: Path = Field(
         Path("footnote-models"), description="Folder of models made by `footnote models prepare`."
     )
-    device: str = Field("cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1'.")
+    device: str = Field(
+        "cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU where there is one."
+    )
     threads: int = Field(0, ge=0, description="Texts that the ONNX embedder works on at a time; 0 takes one per core.")
     batch_size: int = Field(8, ge=1, le=1024, description="For sentence-transformers: texts per model call.")
 

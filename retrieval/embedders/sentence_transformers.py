@@ -20,8 +20,8 @@ from retrieval.records import EmbedderInfo
 class SentenceTransformersEmbedder:
     """The port `Embedder` on a folder or a name in the local Hugging Face cache; loaded at first use.
 
-    `device` is torch's: 'cpu', 'cuda', 'cuda:1'. `batch_size` texts go through the model at a time. Raises MissingExtra
-    without the extra, ConfigError when the model is not there or cannot be loaded.
+    `device` is torch's: 'cpu', 'cuda', 'cuda:1', or 'auto'. `batch_size` texts go through the model at a time. Raises
+    MissingExtra without the extra, ConfigError when the model is not there or cannot be loaded.
     """
 
     def __init__(self, model: str, *, device: str = "cpu", batch_size: int = 8) -> None:

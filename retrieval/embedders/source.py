@@ -25,13 +25,17 @@ def find_source(model: str) -> Path:
 
 
 def load_source(folder: Path, *, device: str = "cpu", **model_options: Any) -> Any:
-    """The `SentenceTransformer` of a folder, from local files only. Raises MissingExtra, ConfigError."""
+    """The `SentenceTransformer` of a folder, from local files only. Raises MissingExtra, ConfigError.
+
+    On device 'auto' it is put on a GPU where there is one.
+    """
     try:
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds, and an extra
     except ImportError as exc:
         raise MissingExtra("sentence-transformers models need: pip install 'footnote[sentence-transformers]'") from exc
     try:
-        model = SentenceTransformer(str(folder), device=device, local_files_only=True, model_kwargs=model_options)
+        where = None if device == "auto" else device
+        model = SentenceTransformer(str(folder), device=where, local_files_only=True, model_kwargs=model_options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError) as exc:
         raise ConfigError(
             f"{str(folder)!r} cannot be loaded as a sentence-transformers model on device {device!r}: {exc}"

@@ -1,6 +1,7 @@
 """The embedder on sentence-transformers itself."""
 
 import builtins
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,13 @@ def test_a_missing_extra_is_named(tiny_source: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r"footnote\[sentence-transformers\]"):
         SentenceTransformersEmbedder(str(tiny_source)).embed_queries(["pump"])
+
+
+def test_it_is_the_same_in_another_process(embedder: SentenceTransformersEmbedder, tiny_source: Path) -> None:
+    """Pickled, after it was used, it opens the model again; on whatever device there is."""
+    vectors = embedder.embed_documents(["pump"])
+    again = pickle.loads(pickle.dumps(embedder))
+    assert again.info == embedder.info
+    np.testing.assert_array_equal(again.embed_documents(["pump"]), vectors)
+    anywhere = SentenceTransformersEmbedder(str(tiny_source), device="auto")
+    assert cosines(anywhere.embed_documents(["pump"]), vectors).min() > 0.999
