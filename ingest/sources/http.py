@@ -18,7 +18,7 @@ import httpx
 from ingest.settings import IngestSettings
 from ingest.sources import sitemaps, spooling
 from ingest.sources.addresses import Resolver, resolve
-from ingest.sources.identity import shown
+from ingest.sources.identity import shown, without_login
 from ingest.sources.politeness import MAX_DELAY, MAX_ROBOTS, Politeness
 from ingest.sources.records import Fetched, Source
 from ingest.sources.requests import Requests, Response
@@ -139,7 +139,7 @@ class Pages:
 
     def _listed(self, urls: Sequence[httpx.URL]) -> list[httpx.URL]:
         """The pages in sitemaps and in those that they list, of the same site, each once."""
-        pending, seen = list(urls), set(urls)
+        pending, seen = list(dict.fromkeys(urls)), set(urls)
         pages: dict[httpx.URL, None] = {}
         while pending:
             url = pending.pop(0)
@@ -164,7 +164,7 @@ def normalised(address: str) -> httpx.URL:
         url = httpx.URL(address)
         url = url.copy_with(raw_path=url.raw_path, fragment=None)
     except (httpx.InvalidURL, UnicodeError) as exc:
-        raise ValueError(f"{address!r} is no URL: {exc}") from exc
+        raise ValueError(f"{without_login(address)!r} is no URL: {exc}") from exc
     if url.userinfo:  # not shown
         raise ValueError(
             f"a URL at {url.host!r} has a user name or a password in it, which would be stored; leave it out"

@@ -49,6 +49,11 @@ def scheme_of(argument: str) -> str:
     return match[1].lower() if match else ""
 
 
+def without_login(uri: str) -> str:
+    """`uri` fit for a message: a name and a password before the host are left out."""
+    return re.sub(r"//[^/?#]*@", "//...@", uri)
+
+
 def absolute(path: str | Path) -> Path:
     """`path` made absolute, with `~` and `..` resolved and links left as they are."""
     # abspath, not resolve: a document is known by the name that the user gave, not by what a link points at today.

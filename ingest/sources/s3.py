@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from ingest.settings import IngestSettings
 from ingest.sources import sidecars, spooling
-from ingest.sources.identity import shown
+from ingest.sources.identity import shown, without_login
 from ingest.sources.local import is_skipped, too_large
 from ingest.sources.records import Fetched, Source
 from retrieval.errors import ConfigError, FetchError, FootnoteError, InvalidRequest, MissingExtra, SourceNotFound
@@ -156,7 +156,7 @@ def _client(endpoint_url: str) -> "BaseClient":
 def _parse(uri: str) -> tuple[str, str]:
     bucket, _, quoted = uri.partition("://")[2].partition("/")
     if not bucket or "@" in bucket:
-        raise InvalidRequest(f"{uri!r} names no bucket; write s3://bucket or s3://bucket/prefix")
+        raise InvalidRequest(f"{without_login(uri)!r} names no bucket; write s3://bucket or s3://bucket/prefix")
     try:
         return bucket, unquote(quoted, errors="strict").removesuffix("/")
     except UnicodeDecodeError as exc:

@@ -147,6 +147,19 @@ def test_the_validator_tells_content_apart(bucket: Bucket) -> None:
     assert first.validator == third.validator != second.validator
 
 
+def test_of_a_versioned_bucket_the_current_versions_are_read(bucket: Bucket, tmp_path: Path) -> None:
+    """A new version is a change, a deletion marker an absence, whatever the bucket still keeps."""
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    for key in ("a.md", "b.md"):
+        bucket.put(key, b"one")
+    before = {source.uri: source.validator for source in bucket.found("")}
+    bucket.put("a.md", b"two")
+    bucket.client.delete_object(Bucket=bucket.name, Key="b.md")
+    (source,) = sources = discover([f"s3://{bucket.name}"], settings=bucket.settings)
+    assert source.validator != before[source.uri]
+    assert sources.fetch(source, tmp_path).path.read_bytes() == b"two"
+
+
 def test_an_object_in_parts_has_a_validator_too(bucket: Bucket, tmp_path: Path) -> None:
     """Its ETag is no hash of its content, and need not be."""
     upload = bucket.client.create_multipart_upload(Bucket=bucket.name, Key="big.md")["UploadId"]
@@ -231,9 +244,10 @@ def test_missing_buckets_and_prefixes_are_named_at_once(bucket: Bucket) -> None:
     bucket.put("docs-old/a.md")
     with pytest.raises(SourceNotFound, match="docs'; check bucket, prefix"):
         discover([f"s3://{bucket.name}/docs"], settings=bucket.settings)
-    for wrong in ("s3://", "s3:///key", f"s3://{bucket.name}/%FF"):
-        with pytest.raises(InvalidRequest):
+    for wrong in ("s3://", "s3:///key", f"s3://{bucket.name}/%FF", "s3://me:secret@bucket/key"):
+        with pytest.raises(InvalidRequest) as error:
             discover([wrong], settings=bucket.settings)
+        assert "secret" not in str(error.value)
 
 
 def test_a_bucket_that_vanishes_is_a_problem_of_the_whole_folder(bucket: Bucket) -> None:
