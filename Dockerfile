@@ -6,8 +6,12 @@ RUN python -m venv /opt/footnote \
  && /opt/footnote/bin/pip install --no-cache-dir --constraint constraints.txt '.[pgvector]'
 
 FROM python:3.11-slim
+# Programs that loaders use when they are there: --build-arg PACKAGES="tesseract-ocr tesseract-ocr-deu libreoffice-nogui"
+ARG PACKAGES=""
+RUN if [ -n "$PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $PACKAGES \
+ && rm -rf /var/lib/apt/lists/*; fi
 RUN useradd --system --uid 10001 --create-home footnote \
- && install --directory --owner footnote --mode 0750 /data /data/models
+ && install --directory --owner footnote --mode 0750 /data /data/models /data/spool
 COPY --from=build /opt/footnote /opt/footnote
 ENV PATH=/opt/footnote/bin:$PATH \
     PYTHONUNBUFFERED=1 \
