@@ -39,20 +39,19 @@ def reconcile(
             doc_ids.add(info.doc_id)
             first, line = uris.setdefault(info.source_uri, info.doc_id), lines.get(info.source_uri)
             content = contents.get(info.doc_id)
-            lacking = unindexed.has(info.doc_id)
-            if lacking:
+            fault = _text_fault(info, content)
+            if fault:
+                yield Finding("wrong-text", info.doc_id, fault)
+            if unindexed.has(info.doc_id):
                 detail = f"edition {live} is live and has not indexed it"
                 yield Finding("unindexed", info.doc_id, detail, doc_id=info.doc_id, edition=live)
-            if content:
-                yield from _text(info, content)
+            elif content and not fault:  # there is nothing to hold chunks against when the text is not what it was
                 yield from _chunks(content, live)
             if first != info.doc_id:
                 detail = f"documents {first!r} and {info.doc_id!r} were both made of {info.source_uri!r}"
                 yield Finding("duplicate-document", info.source_uri, detail)
             else:
                 yield from _line(info, line)
-                if content and line and not lacking:
-                    yield from _count(content, line, live)
         on_page(len(page))
     yield from _ledger(snapshot, doc_ids)
 
@@ -63,8 +62,11 @@ def reconcile_edition(snapshot: Snapshot, *, faulty: Faulty = frozenset()) -> It
     unindexed = _Ascending(_documents(snapshot, unindexed=True))
     for page in _pages(_documents(snapshot)):
         indexed = [info for info in page if not unindexed.has(info.doc_id)]
-        for content in _contents(snapshot, indexed, edition, faulty).values():
-            yield from _chunks(content, edition)
+        contents = _contents(snapshot, indexed, edition, faulty)
+        for info in indexed:
+            content = contents.get(info.doc_id)
+            if content and not _text_fault(info, content):
+                yield from _chunks(content, edition)
 
 
 class _Ascending:
@@ -98,36 +100,36 @@ def _contents(snapshot: Snapshot, page: Sequence[DocumentInfo], edition: int, fa
     return {content.document.doc_id: content for content in snapshot.contents(wanted)}
 
 
-def _text(info: DocumentInfo, content: Replacement) -> Iterator[Finding]:
-    version = text_version(content.document.text)
+def _text_fault(info: DocumentInfo, content: Replacement | None) -> str:
+    """How a text differs from what was ingested, in words; empty when it does not, or was not read."""
+    if content is None:
+        return ""
+    version, characters = text_version(content.document.text), len(content.document.text)
     if version != info.version:
-        detail = f"its text hashes to {version}, its version is {info.version}: the text is not what was ingested"
-        yield Finding("wrong-text", info.doc_id, detail)
-    elif len(content.document.text) != info.characters:
-        detail = f"its text has {len(content.document.text):,} characters, {info.characters:,} are said"
-        yield Finding("wrong-text", info.doc_id, detail)
+        return f"its text hashes to {version}, its version is {info.version}: the text is not what was ingested"
+    if characters != info.characters:
+        return f"its text has {characters:,} characters, {info.characters:,} are said"
+    return ""
 
 
 def _chunks(content: Replacement, edition: int) -> Iterator[Finding]:
-    """Of a document the first chunk that is not as it should be: with one, all of them are made again."""
-    document = content.document
+    """Of a document the first thing that is wrong with its chunks: with one, all of them are made again."""
+    document, reached = content.document, 0
     for i, chunk in enumerate(content.chunks):
         if (chunk.ordinal, chunk.chunk_id) != (i, chunk_id(document.doc_id, i)):
-            detail = f"{chunk.chunk_id!r} stands where chunk {i} should"
+            kind, detail = "missing-chunks", f"{chunk.chunk_id!r} stands where chunk {i} should"
         elif document.text[chunk.start : chunk.end] != chunk.text:
-            detail = f"the text of chunk {i} is not the document's from {chunk.start} to {chunk.end}"
+            kind, detail = "wrong-chunk", f"chunk {i} is not the document's text from {chunk.start} to {chunk.end}"
+        elif document.text[reached : chunk.start].strip():
+            kind, detail = "missing-chunks", f"what stands from {reached} to {chunk.start} is in no chunk"
         else:
+            reached = chunk.end
             continue
-        yield Finding("wrong-chunk", document.doc_id, detail, doc_id=document.doc_id, edition=edition)
+        yield Finding(kind, document.doc_id, detail, doc_id=document.doc_id, edition=edition)
         return
-
-
-def _count(content: Replacement, line: SourceRecord, live: int) -> Iterator[Finding]:
-    """The ledger counts the chunks as well: the last ones of a document would not be missed by their neighbours."""
-    document, there = content.document, len(content.chunks)
-    if line.status == "ingested" and line.version == document.version and line.chunks != there:
-        detail = f"the ledger says {line.chunks:,} chunks, the collection has {there:,}"
-        yield Finding("wrong-count", document.doc_id, detail, doc_id=document.doc_id, edition=live)
+    if document.text[reached:].strip():  # see `chunking.split`
+        detail = f"what stands from {reached} on is in no chunk"
+        yield Finding("missing-chunks", document.doc_id, detail, doc_id=document.doc_id, edition=edition)
 
 
 def _line(info: DocumentInfo, line: SourceRecord | None) -> Iterator[Finding]:

@@ -228,13 +228,27 @@ def test_a_line_that_does_not_fit_its_document_asks_for_the_source(
         assert is_read_again(snapshot, "d1.txt")
 
 
-def test_a_line_that_counts_other_chunks_is_counted_again(collections: FaissCollections, store: VectorStore) -> None:
-    """From the text, which says how many there should be."""
-    right = line_of(store, "d1.txt")
-    store.record([replace(right, chunks=right.chunks + 1)])
+def test_the_ledger_counts_the_chunks_of_the_edition_of_its_time(
+    collections: FaissCollections, store: VectorStore
+) -> None:
+    """Another edition has others, and is no damage when it is live."""
+    line = line_of(store, "d1.txt")
+    store.record([replace(line, chunks=line.chunks + 1)])
+    assert doctor.examine(collections, "c").found == []
+
+
+def test_a_last_chunk_that_is_missing_leaves_text_in_no_chunk(
+    collections: FaissCollections, store: VectorStore
+) -> None:
+    """Also where no index remembers it: its document has just been put."""
+    store.replace([made("fresh.txt")])
+    before = everything(store)
+    last = "FROM chunk WHERE edition = 1 AND chunk_key = (SELECT max(chunk_key) FROM chunk)"
+    sql(collections, f"DELETE FROM vector WHERE chunk_key IN (SELECT chunk_key {last})", f"DELETE {last}")
+    sql(collections, "UPDATE edition SET chunks = chunks - 1 WHERE number = 1")
     report = doctor.repair(collections, "c", BOTH)
-    assert (kinds(report), report.remaining) == ({"wrong-count"}, [])
-    assert line_of(store, "d1.txt") == right
+    assert (kinds(report), report.remaining) == ({"missing-chunks"}, [])
+    assert everything(collections.open("c")) == before
 
 
 def test_a_document_without_a_line_gets_one(collections: FaissCollections, store: VectorStore) -> None:
