@@ -39,5 +39,5 @@ def file_holds(path: Path, needles: Sequence[bytes]) -> bool:
             data = before + block
             if holds(data, needles):
                 return True
-            before = data[len(data) - overlap :] if overlap else b""
+            before = data[max(0, len(data) - overlap) :]
     return False

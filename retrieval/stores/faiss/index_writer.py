@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -118,6 +118,9 @@ class IndexWriter:
 
     def orphans(self) -> list[str]:
         """Folders of segments that the catalog does not know; none while somebody may be writing one."""
+        with closing(Catalog(self._path, writable=False)) as catalog:
+            if not self._orphans(catalog):
+                return []  # and nobody else's turn was taken
         with self._turn() as catalog:
             return [] if catalog is None else [path.name for path in self._orphans(catalog)]
 

@@ -52,6 +52,8 @@ class FaissKeeper:
 
     def repair(self, findings: Sequence[Finding]) -> list[Finding]:
         mendable = [finding for finding in findings if not finding.doc_id and finding.kind != "damaged-file"]
+        if not mendable:
+            return []
         kinds = {finding.kind for finding in mendable}
         with self._store.mending() as catalog:
             if "damaged-table-index" in kinds:
