@@ -36,8 +36,8 @@ def load(data: bytes, origin: Origin) -> Document:
     zip_guard.check(data, origin.name, doctype=True)
     builder = DocumentBuilder()
     with zipfile.ZipFile(io.BytesIO(data)) as package:
-        path = _package_path(package)
-        root = zip_guard.xml_part(package, path, required=True)
+        path = _package_path(package, origin.name)
+        root = zip_guard.xml_part(package, path, required_by=origin.name)
         encrypted = _encrypted(package)
         names = set(package.namelist())
         for page in _pages(root, posixpath.dirname(path)):
@@ -51,12 +51,12 @@ def load(data: bytes, origin: Origin) -> Document:
     return builder.build(origin, title=sensible_title(str(fields.pop("title", ""))), metadata=fields)
 
 
-def _package_path(package: zipfile.ZipFile) -> str:
+def _package_path(package: zipfile.ZipFile, name: str) -> str:
     container = zip_guard.xml_part(package, "META-INF/container.xml")
     paths = [node.get("full-path") for node in _named(container, "rootfile")] if container is not None else []
     paths += [name for name in package.namelist() if name.endswith(".opf")]
     if not paths or not paths[0]:
-        raise CorruptFile("the book does not say where its pages are (no package document); get a fresh copy")
+        raise CorruptFile(f"{name!r} does not say where its pages are (no package document); get a fresh copy")
     return str(paths[0])
 
 

@@ -15,7 +15,7 @@ from email.utils import format_datetime, formataddr
 
 import olefile
 
-from ingest.loaders import mail
+from ingest.loaders import html, mail
 from ingest.loaders.builder import Origin
 from ingest.loaders.charset import decode
 from ingest.loaders.cleaning import one_line
@@ -33,7 +33,18 @@ _SENDER_NAME, _SENDER_ADDRESSES = "0C1A", ("5D01", "0C1F")
 _NAME, _ADDRESSES = "3001", ("39FE", "3003")
 _FILE_NAMES, _DATA, _MEDIA_TYPE, _CONTENT_ID = ("3707", "3704", "3001"), "3701", "370E", "3712"
 _SENT, _DELIVERED, _CODE_PAGE, _RECEIVER_KIND = 0x0039, 0x0E06, 0x3FFD, 0x0C15
+_INTERNET_CODE_PAGE = 0x3FDE
 _UNICODE, _BYTES_TEXT, _BINARY, _OBJECT = "001F", "001E", "0102", "000D"
+
+_CODE_PAGES = {
+    65001: "utf-8",
+    20866: "koi8-r",
+    21866: "koi8-u",
+    28591: "latin-1",
+    28592: "iso8859-2",
+    50220: "iso2022_jp",
+}
+"""Numbers of Windows that Python knows by another name."""
 
 _TOP_HEADER, _INNER_HEADER, _PART_HEADER = 32, 24, 8
 """Bytes before the fixed properties of a message, of a message within one, of a receiver or attachment."""
@@ -56,8 +67,7 @@ class _Storage:
         self._container = container
         self._path = path
         self._fixed = self._fixed_properties(header)
-        code_page = struct.unpack("<I", self._fixed[_CODE_PAGE][:4])[0] if _CODE_PAGE in self._fixed else 1252
-        self._encoding = "utf-8" if code_page == 65001 else f"cp{code_page}"
+        self._encoding = self._code_page(_CODE_PAGE) or "cp1252"
 
     def message(self, name: str, depth: int = 0) -> EmailMessage:
         """The message as one that was sent. `name` of the file is for errors."""
@@ -94,7 +104,9 @@ class _Storage:
         return _mailbox(self._text(_NAME), next(filter(None, map(self._text, _ADDRESSES)), ""))
 
     def _add_body(self, message: EmailMessage) -> None:
-        markup = self._text(_HTML) or decode(self._binary(_HTML))
+        data = self._binary(_HTML)
+        declared = html.declared_charset(data[:8192]) or self._code_page(_INTERNET_CODE_PAGE)
+        markup = self._text(_HTML) or decode(data, declared=declared)
         message.set_content(markup or self._text(_BODY), subtype="html" if markup else "plain", cte="base64")
 
     def _attach_to(self, message: EmailMessage, name: str, depth: int) -> None:
@@ -150,6 +162,10 @@ class _Storage:
             return {}
         data = self._container.openstream(path).read()[header:]
         return {struct.unpack("<H", data[i + 2 : i + 4])[0]: data[i + 8 : i + 16] for i in range(0, len(data) - 15, 16)}
+
+    def _code_page(self, tag: int) -> str:
+        number = self._number(tag)
+        return _CODE_PAGES.get(number, f"cp{number}" if number else "")
 
     def _number(self, tag: int) -> int:
         return int(struct.unpack("<I", self._fixed[tag][:4])[0]) if tag in self._fixed else 0

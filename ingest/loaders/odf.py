@@ -65,7 +65,7 @@ def load(data: bytes, origin: Origin) -> Document:
         manifest = zip_guard.xml_part(package, "META-INF/manifest.xml")
         if manifest is not None and next(manifest.iter(_q("manifest:encryption-data")), None) is not None:
             raise EncryptedFile(f"{origin.name!r} is protected by a password; save it without one")
-        content = zip_guard.xml_part(package, "content.xml", required=True)
+        content = zip_guard.xml_part(package, "content.xml", required_by=origin.name)
         fields = _metadata(zip_guard.xml_part(package, "meta.xml"))
     builder = DocumentBuilder()
     reader = _Reader(builder, content)
@@ -137,9 +137,12 @@ class _Reader:
                 self.blocks(part, depth + 1)
 
     def _list(self, node: Any, level: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            self._builder.item("".join(node.itertext()), depth=level)
+            return
         for item in node:
             fresh = True
-            for part in item if depth <= MAX_DEPTH else ():
+            for part in item:
                 if part.tag == _LIST:
                     self._list(part, level + 1, depth + 1)
                 elif part.tag == _H:  # numbered headings stand in lists

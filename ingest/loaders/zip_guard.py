@@ -47,17 +47,20 @@ def check(data: bytes, name: str, *, doctype: bool = False) -> None:
         raise CorruptFile(f"{name!r} is a damaged ZIP container: {exc}; get a fresh copy") from exc
 
 
-def xml_part(archive: zipfile.ZipFile, part: str, *, required: bool = False) -> Any:
+def xml_part(archive: zipfile.ZipFile, part: str, *, required_by: str = "") -> Any:
     """The root of an XML part of an archive that was checked, None where it has no such part or the part is broken.
 
-    Entities stay unexpanded and nothing is fetched. Raises CorruptFile for one that is `required`.
+    Entities stay unexpanded and nothing is fetched. For a part that the file `required_by` cannot be read without,
+    raises CorruptFile.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
     try:
         return etree.fromstring(archive.read(part), parser)
     except (KeyError, etree.XMLSyntaxError, ValueError) as exc:
-        if required:
-            raise CorruptFile(f"its part {part!r} is missing or damaged ({exc}); get a fresh copy") from exc
+        if required_by:
+            raise CorruptFile(
+                f"{required_by!r}: its part {part!r} is missing or damaged ({exc}); get a fresh copy"
+            ) from exc
         return None
 
 

@@ -57,6 +57,27 @@ class TestEml:
             "created": "2024-02-05T10:00:00",
         }
 
+    def test_names_may_hold_what_separates_names(self) -> None:
+        """A comma within an encoded name is no end of it; bytes that are not ASCII are read all the same."""
+        head = "From: =?utf-8?q?M=C3=BCller=2C_Eva?= <eva@example.org>, Jürgen <j@example.org>\nSubject: Grüße\n\nx"
+        document = read(head, "a.eml")
+        assert document.metadata["author"] == ("Müller, Eva <eva@example.org>", "Jürgen <j@example.org>")
+        assert document.title == "Grüße"
+
+    @pytest.mark.timeout(10)
+    @pytest.mark.parametrize(
+        "head",
+        [
+            "Subject: " + "=?utf-8?q?a?= " * 50_000,
+            "From: " + '"' * 100_001,
+            "From: " + "(" * 100_000,
+            "To: " + "<" * 99_999,
+        ],
+    )
+    def test_a_head_without_end_ends(self, head: str) -> None:
+        """The body is read whatever stands above it."""
+        assert read(f"{head}\n\nThe body.", "a.eml").text.endswith("The body.")
+
     def test_a_date_of_another_standard_is_read(self) -> None:
         """Programs write what they like."""
         assert read("Date: 2025-07-29T12:42:06Z\n\nx", "a.eml").metadata["created"] == "2025-07-29T12:42:06"
