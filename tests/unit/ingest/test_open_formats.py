@@ -158,7 +158,9 @@ class TestOdp:
         assert [document.page_at(document.text.index(word)) for word in ("point", "End")] == [1, 2]
 
 
-def epub(pages: dict[str, str], *, metadata: str = "", spine: list[str] | None = None, **parts: str) -> bytes:
+def epub(
+    pages: dict[str, str], *, metadata: str = "", spine: list[str] | None = None, others: dict[str, str] | None = None
+) -> bytes:
     """A book with these pages, in the order of `spine`."""
     items = "".join(
         f'<item id="{name}" href="{name}" media-type="application/xhtml+xml" properties="{name.partition(".")[0]}"/>'
@@ -171,7 +173,7 @@ def epub(pages: dict[str, str], *, metadata: str = "", spine: list[str] | None =
     )
     pointer = '<container><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>'
     inside = {"mimetype": "application/epub+zip", "META-INF/container.xml": pointer, "OPS/book.opf": package}
-    return container({**inside, **{f"OPS/{name}": page for name, page in pages.items()}, **parts})
+    return container({**inside, **{f"OPS/{name}": page for name, page in pages.items()}, **(others or {})})
 
 
 class TestEpub:
@@ -201,9 +203,9 @@ class TestEpub:
         pages = {"one.xhtml": "<html><body><p>First.</p></body></html>"}
         part = '<encryption><EncryptedData><CipherReference URI="OPS/{}"/></EncryptedData></encryption>'
         fonts = {"META-INF/encryption.xml": part.format("font.otf")}
-        assert read(epub(pages, **fonts), "a.epub").text == "First."
+        assert read(epub(pages, others=fonts), "a.epub").text == "First."
         with pytest.raises(EncryptedFile, match="digital rights management"):
-            read(epub(pages, **{"META-INF/encryption.xml": part.format("one.xhtml")}), "a.epub")
+            read(epub(pages, others={"META-INF/encryption.xml": part.format("one.xhtml")}), "a.epub")
 
     def test_a_book_without_a_package_is_corrupt(self) -> None:
         """Nothing says where its pages are."""
