@@ -48,6 +48,9 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
 
 _STATUS: dict[Reason, SourceStatus] = {"unsupported": "unsupported", "needs-ocr": "needs-ocr"}
 
+_METADATA, _OCR = " metadata:", " ocr:"
+"""What the parts of a fingerprint begin with, after the parser."""
+
 _PASSING = frozenset({"unreadable", "missing-extra", "internal", "damaged"})
 """Reasons that may be gone by the next run, with nothing changed about the source."""
 
@@ -63,7 +66,7 @@ def fingerprint(parser_id: str, metadata: str) -> str:
     A source whose bytes and fingerprint are as before gives what is stored already; a new parser or other metadata
     (see `metadata_id`) process it again. Chunks and vectors depend on the edition only, and follow it by themselves.
     """
-    return f"{parser_id} metadata:{metadata}"
+    return f"{parser_id}{_METADATA}{metadata}"
 
 
 def detection_id() -> str:
@@ -78,27 +81,29 @@ def is_up_to_date(line: SourceRecord, given: Mapping[str, MetadataValue]) -> boo
 
 def has_metadata(line: SourceRecord, given: Mapping[str, MetadataValue]) -> bool:
     """Whether that is what was given for all sources of the run that wrote the line."""
-    return line.fingerprint.rpartition(" metadata:")[2].partition("+")[0] == _digest(given)
+    metadata = line.fingerprint.partition(_OCR)[0].rpartition(_METADATA)[2]
+    return metadata.partition("+")[0] == _digest(given)
 
 
-def is_settled(line: SourceRecord, *, ocr: bool) -> bool:
+def is_settled(line: SourceRecord, *, ocr: str) -> bool:
     """Whether trying again would give the same, with the source and its parser as they are.
 
-    `ocr` says whether text can be recognised now.
+    `ocr` are the languages in which text can be recognised now; empty when it cannot.
     """
-    if line.status == "needs-ocr":
-        return not ocr
+    _, by_ocr, languages = line.fingerprint.partition(_OCR)
+    if by_ocr or line.status == "needs-ocr":
+        return languages == ocr or (line.status == "ingested" and not ocr)
     return line.status in ("ingested", "unsupported") or (
         line.status == "failed" and bool(line.reason) and line.reason not in _PASSING
     )
 
 
-def is_known(line: SourceRecord | None, now: SourceRecord, *, ocr: bool) -> bool:
+def is_known(line: SourceRecord | None, now: SourceRecord, *, ocr: str) -> bool:
     """Whether `line` says already what became of the source as it is `now`: these bytes, read by this parser."""
     return (
         line is not None
         and bool(now.content_hash)
-        and (line.content_hash, line.fingerprint) == (now.content_hash, now.fingerprint)
+        and (line.content_hash, line.fingerprint.partition(_OCR)[0]) == (now.content_hash, now.fingerprint)
         and is_settled(line, ocr=ocr)
     )
 
@@ -108,9 +113,14 @@ def reason(error: Exception) -> Reason:
     return next((word for kind, word in _REASONS if isinstance(error, kind)), "internal")
 
 
-def failure(line: SourceRecord, error: Exception, *, before: SourceRecord | None) -> SourceRecord:
-    """The line of a source that gave no document; `before` says which one of a former run stays."""
+def failure(line: SourceRecord, error: Exception, *, before: SourceRecord | None, ocr: str = "") -> SourceRecord:
+    """The line of a source that gave no document; `before` says which one of a former run stays.
+
+    `ocr` are the languages of the text recognition that found nothing.
+    """
     word = reason(error)
+    if word == "needs-ocr":
+        line = scanned(line, ocr=ocr)
     kept = {"version": before.version, "chunks": before.chunks, "pages": before.pages} if before is not None else {}
     return replace(
         line,
@@ -126,6 +136,11 @@ def damage(line: SourceRecord, detail: str, *, document: bool) -> SourceRecord:
     """The line of a source that the next run shall read again; `document` says whether it has one meanwhile."""
     kept = line if document else replace(line, version="", chunks=0, pages=0)
     return replace(kept, status="failed", reason="damaged", error=f"{detail}; ingest it again", recorded_at=now())
+
+
+def scanned(line: SourceRecord, *, ocr: str) -> SourceRecord:
+    """The line of a source with pages that are images: another text recognition than `ocr` may give another text."""
+    return replace(line, fingerprint=f"{line.fingerprint}{_OCR}{ocr}")
 
 
 def now() -> str:

@@ -22,10 +22,9 @@ from ingest.ahead import ahead
 from ingest.engines import Engine, build_engine
 from ingest.events import Event, Finished, OnEvent, Pruning, Report, Ticked, ignore
 from ingest.feeding import Feed
-from ingest.loaders import ocr
 from ingest.mirroring import Mirror
 from ingest.planning import Plan
-from ingest.preparation import line_of
+from ingest.preparation import line_of, ocr_languages
 from ingest.settings import IngestSettings
 from ingest.sources import Sources, discover
 from ingest.spool import spool
@@ -129,7 +128,7 @@ def make_plan(
         roots=sources.roots,
         lines=lines,
         given=metadata,
-        ocr=settings.ocr == "auto" and ocr.available(),
+        ocr=ocr_languages(settings),
         restore=options.restore,
         force=options.force,
     )
@@ -197,14 +196,16 @@ def _read_all(
     on_event: OnEvent,
 ) -> None:
     """Fetch, read and cut the sources of the plan's steps, and hand what they give to `mirror`."""
-    with spool() as folder, closing(Feed(plan.steps, sources, folder, given=given)) as feed:
-        with _ticking(engine, writer, on_event), closing(engine.prepare(feed)) as outcomes:
+    with spool() as folder, _ticking(engine, writer, on_event):
+        feed = Feed(plan.steps, sources, folder, given=given)
+        # The feed is closed first: workers that wait for it would not hear of anything else.
+        with closing(engine.prepare(feed)) as outcomes, closing(feed):
             for outcome in outcomes:
                 feed.take(outcome.uri, mirror.take(outcome))
                 for settled in feed.settled():
                     mirror.take(settled)
-        for settled in feed.settled():
-            mirror.take(settled)
+            for settled in feed.settled():
+                mirror.take(settled)
 
 
 @contextmanager

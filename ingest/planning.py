@@ -84,15 +84,15 @@ def plan(
     roots: Sequence[str],
     lines: Mapping[str, SourceRecord],
     given: Mapping[str, MetadataValue],
-    ocr: bool,
+    ocr: str,
     restore: bool = False,
     force: frozenset[str] = frozenset(),
 ) -> Plan:
     """What to do with `sources`, which were discovered at and below `roots`; `lines` as `read_ledger` gives them.
 
     A source is as it was, without a look into it, when its validator is, and its parser and the metadata `given` are.
-    `ocr` says whether text can be recognised now; `restore` brings back what was deleted on purpose; the sources at
-    the URIs of `force` are read in any case.
+    `ocr` are the languages in which text can be recognised now; `restore` brings back what was deleted on
+    purpose; the sources at the URIs of `force` are read in any case.
     """
     made = Plan(lines)
     family = Family(lines)
@@ -183,7 +183,7 @@ def _again(source: Source, before: SourceRecord, *, force: bool) -> Step:
     return Step(source, "retried" if retried else "changed", before, force)
 
 
-def _stands(line: SourceRecord, given: Mapping[str, MetadataValue], ocr: bool) -> bool:
+def _stands(line: SourceRecord, given: Mapping[str, MetadataValue], ocr: str) -> bool:
     """Whether the line would come out the same for the same bytes."""
     return ledger.is_settled(line, ocr=ocr) and ledger.is_up_to_date(line, given)
 

@@ -71,12 +71,17 @@ def line_of(document: Document) -> SourceRecord:
     )
 
 
+def ocr_languages(settings: IngestSettings) -> str:
+    """In which text can be recognised, e.g. 'eng+deu'; empty when it cannot, or shall not be."""
+    return settings.ocr_languages if settings.ocr == "auto" and ocr.available() else ""
+
+
 class _Preparation:
     def __init__(self, task: Task, cutter: Cutter, settings: IngestSettings) -> None:
         self._task = task
         self._cutter = cutter
         self._settings = settings
-        self._ocr = settings.ocr_languages if settings.ocr == "auto" and ocr.available() else ""
+        self._ocr = ocr_languages(settings)
         self._documents: list[Prepared] = []
         self._settled: list[Settled] = []
         self._archive: Settled | None = None
@@ -111,7 +116,7 @@ class _Preparation:
             self._fail(line, task.name, exc)
 
     def _is_known(self, line: SourceRecord) -> bool:
-        return not self._task.force and ledger.is_known(self._task.before, line, ocr=bool(self._ocr))
+        return not self._task.force and ledger.is_known(self._task.before, line, ocr=self._ocr)
 
     def _settle_as_before(self) -> None:
         before = self._task.before
@@ -153,6 +158,8 @@ class _Preparation:
         begin = time.perf_counter()
         chunks = self._cutter.split(document)
         line = _timed(replace(line, version=document.version, pages=len(document.page_starts)), "cut", begin)
+        if not document.metadata.keys().isdisjoint({"pages_recognised", "pages_without_text"}):
+            line = ledger.scanned(line, ocr=self._ocr)
         self._documents.append(Prepared(document, chunks, self._cutter.edition, line, name))
         numbers = Counter[str]()
         for child, content in attachments:
@@ -213,7 +220,7 @@ class _Preparation:
             _log.error("unexpected error with %s", line.source_uri, exc_info=error)
             error = LoadError(f"{name!r}: internal error {_described(error)}")
         before = self._task.before if line.source_uri == self._task.uri else None
-        self._settled.append(Settled(ledger.failure(line, error, before=before), name))
+        self._settled.append(Settled(ledger.failure(line, error, before=before, ocr=self._ocr), name))
 
 
 def _first_line(task: Task) -> SourceRecord:

@@ -101,7 +101,7 @@ def is_read_again(snapshot: Snapshot, name: str) -> bool:
     """Whether a sync of the folder takes the source up, though nothing about it has changed."""
     source = Source(f"file:///docs/{name}", name, size=10, validator="v1")
     lines = {line.source_uri: line for line in snapshot.sources()}
-    return bool(plan([source], roots=["file:///docs"], lines=lines, given={}, ocr=False).steps)
+    return bool(plan([source], roots=["file:///docs"], lines=lines, given={}, ocr="").steps)
 
 
 def test_a_healthy_collection(collections: FaissCollections) -> None:

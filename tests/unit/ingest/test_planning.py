@@ -47,7 +47,7 @@ def made(
     *,
     roots: Sequence[str] = (ROOT,),
     given: dict[str, MetadataValue] | None = None,
-    ocr: bool = False,
+    ocr: str = "",
     restore: bool = False,
     force: frozenset[str] = frozenset(),
 ) -> Plan:
@@ -126,9 +126,29 @@ def test_a_failure_is_tried_again_when_it_may_have_passed(
 
 
 def test_what_needs_ocr_is_tried_when_it_is_there() -> None:
-    """It was not, when the line was written."""
+    """It was not, when the line was written; one that has found nothing is asked again for other languages only."""
     failed = ledger.failure(line("a"), NeedsOcr("x"), before=None)
-    assert steps(made([source("a")], [failed], ocr=True)) == [("retried", "a")]
+    assert steps(made([source("a")], [failed], ocr="eng")) == [("retried", "a")]
+    in_vain = ledger.failure(line("a"), NeedsOcr("x"), before=None, ocr="eng")
+    assert made([source("a")], [in_vain], ocr="eng").failures == [in_vain]
+    assert steps(made([source("a")], [in_vain], ocr="eng+deu")) == [("retried", "a")]
+    assert ledger.is_known(in_vain, line("a"), ocr="eng")
+
+
+def test_pages_without_text_are_tried_with_another_text_recognition() -> None:
+    """The document is there, and lacks what the scanned ones among its pages say."""
+    scanned = ledger.scanned(line("a"), ocr="")
+    assert len(made([source("a")], [scanned]).unchanged) == 1
+    assert steps(made([source("a")], [scanned], ocr="eng")) == [("changed", "a")]
+    assert not ledger.is_known(scanned, line("a"), ocr="eng")
+
+
+def test_recognised_pages_stay_when_text_recognition_goes() -> None:
+    """They are read again for other languages only."""
+    recognised = ledger.scanned(line("a"), ocr="eng")
+    for ocr in ("eng", ""):
+        assert len(made([source("a")], [recognised], ocr=ocr).unchanged) == 1
+    assert steps(made([source("a")], [recognised], ocr="eng+deu")) == [("changed", "a")]
 
 
 def test_a_failure_without_a_reason_is_tried_again() -> None:
