@@ -37,6 +37,8 @@ _AROUND = 16
 """Characters before and after a word that are looked for with it in raw content."""
 _FLOATS = 8
 """Components of a vector that are looked for in raw content, one after the other."""
+_NEEDLES = 60
+"""Stretches that are looked for in raw content, all of which is read for each of them."""
 _FIELDS = 20
 """Metadata values that are asked for of each document."""
 _SHOWN = 10
@@ -141,8 +143,12 @@ def by_content(store: VectorStore, erased: Sequence[Erased], evidence: Evidence)
 
 def by_bytes(keeper: Keeper, evidence: Evidence) -> Probe:
     """Look through the raw content of the store, past every index; of use only after a purge."""
-    places = keeper.traces(evidence.needles) if evidence.needles else []
-    return _probe("raw", len(evidence.needles), places, note=_wordless_note(evidence, _sample_note(evidence)))
+    needles = _spread(evidence.needles, _NEEDLES)
+    places = keeper.traces(needles) if needles else []
+    note = _wordless_note(evidence, _sample_note(evidence))
+    if len(needles) < len(evidence.needles):
+        note = f"{note}; {len(needles):,} of {len(evidence.needles):,} stretches of text and vectors"
+    return _probe("raw", len(needles), places, note=note.removeprefix("; "))
 
 
 def by_check(keeper: Keeper) -> Probe:

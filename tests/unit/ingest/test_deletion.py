@@ -219,6 +219,8 @@ def test_of_many_documents_a_sample_is_looked_for_by_content(deleter: Deleter, c
     assert found["document"]["looked_for"] == 232
     assert found["dense"]["looked_for"] <= 400
     assert found["dense"]["note"] == "of 200 of 232 documents"
+    assert found["raw"]["looked_for"] == 60
+    assert found["raw"]["note"].startswith("of 200 of 232 documents; 60 of ")
 
 
 # What is left behind is found
