@@ -137,8 +137,8 @@ def _examine(collections: "Collections", name: str) -> dict[str, Any]:
             }  # fmt: skip
             if missed := _missed(snapshot):
                 entry["error"] = (
-                    f"a chunk is not found by its own {missed}: the index is damaged; copy the collection to another "
-                    "place (`footnote store copy`), which builds it anew"
+                    f"a chunk is not found by its own {missed}: the index is damaged; "
+                    f"`footnote doctor --repair -c {name}` makes it anew"
                 )
     except FootnoteError as exc:
         entry["error"] = str(exc)

@@ -2,6 +2,7 @@
 
 schema.py       the tables
 catalog.py      the log of record: what is read of it
+index_rows.py   what its rows are to an index
 changes.py      what a commit may change in it
 filter_sql.py   filters as conditions over the catalog
 segment.py      immutable dense + lexical index of some chunks: build, merge, save, load, search

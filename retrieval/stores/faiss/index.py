@@ -20,7 +20,8 @@ from retrieval.records import Hit
 from retrieval.stores.checks import SCORE_DECIMALS
 from retrieval.stores.faiss import lexical
 from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog, Keys
+from retrieval.stores.faiss.catalog import Catalog
+from retrieval.stores.faiss.index_rows import Keys
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.segment import Segment, SegmentInvalid
 from retrieval.stores.postings import Mask, term_hash

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from retrieval.analysis import ANALYSIS_VERSION
 from retrieval.stores import postings
 from retrieval.stores.faiss import dense, ids
-from retrieval.stores.faiss.catalog import IndexInput
 from retrieval.stores.faiss.dense import Dense, IndexKind
 from retrieval.stores.faiss.ids import Ids
+from retrieval.stores.faiss.index_rows import IndexInput
 from retrieval.stores.postings import Mask, Postings
 
 FORMAT = 2

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from retrieval.ports import Finding
 from retrieval.stores import postings
 from retrieval.stores.faiss import segment as segments
-from retrieval.stores.faiss.catalog import Catalog, IndexInput
+from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.dense import Dense
+from retrieval.stores.faiss.index_rows import IndexInput
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.segment import Segment, SegmentInvalid
 

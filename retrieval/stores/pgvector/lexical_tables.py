@@ -87,8 +87,8 @@ def read_pages(
 def incomplete(schema: str, edition_key: int) -> StoreCorrupt:
     """What to raise when a segment has not all its pages."""
     return StoreCorrupt(
-        f"pages of the lexical index are missing in table {schema}.posting_{edition_key}: restore the database, or "
-        "make a new edition with `footnote reindex`"
+        f"pages of the lexical index are missing in table {schema}.posting_{edition_key}: "
+        "`footnote doctor --repair` makes it anew"
     )
 
 
@@ -117,7 +117,7 @@ def read_segments(
         if analysis != ANALYSIS_VERSION:
             raise StoreCorrupt(
                 f"the lexical index was made by version {analysis} of the text analysis, this is version "
-                f"{ANALYSIS_VERSION}: make a new edition with `footnote reindex`"
+                f"{ANALYSIS_VERSION}: `footnote doctor --repair` makes it anew"
             )
         segments.append(
             known[segment_key]

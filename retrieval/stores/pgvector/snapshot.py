@@ -86,8 +86,8 @@ class PgvectorSnapshot:
         if len(found) < len(keys):
             raise StoreCorrupt(
                 f"{self.database.place}: the lexical index of collection {self.info.name!r} names chunks that are not "
-                f"in table chunk_{self._view.edition_key}: make a new edition with `footnote reindex`, or restore the "
-                "database from a backup"
+                f"in table chunk_{self._view.edition_key}: `footnote doctor --repair` mends it; if the database "
+                "went back in time, restart this process"
             )
         chunk_ids = {key: unescape(chunk_id) for key, chunk_id in found}
         hits = [Hit(chunk_ids[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]

@@ -288,7 +288,7 @@ def test_terms_of_another_analysis_are_not_searched(pair: Pair) -> None:
     pair.commit({"a": ["word1"]})
     with connect(pair.url) as connection:
         connection.execute(f'UPDATE "{pair.schema}".segment_{EDITION} SET analysis = 0')
-        with pytest.raises(StoreCorrupt, match="footnote reindex"):
+        with pytest.raises(StoreCorrupt, match="footnote doctor"):
             pair.found(connection, "word1", 1)
 
 
@@ -297,7 +297,7 @@ def test_missing_pages_are_an_error(pair: Pair) -> None:
     pair.commit({"a": ["word1"]})
     with connect(pair.url) as connection:
         connection.execute(f'DELETE FROM "{pair.schema}".posting_{EDITION}')
-        with pytest.raises(StoreCorrupt, match="footnote reindex"):
+        with pytest.raises(StoreCorrupt, match="footnote doctor"):
             pair.found(connection, "word1", 1)
 
 

@@ -241,5 +241,5 @@ def test_an_index_that_names_what_is_not_there(place: RetrievalSettings) -> None
             store.replace([replacement("a", ["pump one", "pump two"])])
             with connect(place) as connection:
                 connection.execute("DELETE FROM chunk_1 WHERE ordinal = 1")
-            with store.snapshot() as snapshot, pytest.raises(StoreCorrupt, match=r"chunk_1.*footnote reindex"):
+            with store.snapshot() as snapshot, pytest.raises(StoreCorrupt, match=r"chunk_1.*footnote doctor"):
                 snapshot.search_lexical({"pump": 1.0}, k=5)
