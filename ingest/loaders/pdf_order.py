@@ -35,6 +35,9 @@ ALTERNATION = 0.3
 COMMON_LINES = 3
 """Lines with a part in several columns, from which they are interleaved."""
 
+WORD = 4
+"""Characters of a stretch of lines that may go before another; fewer are letters of a drawing, or of turned text."""
+
 APART = 4.0
 """Heights from one line to the next from which they are two stretches."""
 
@@ -163,6 +166,7 @@ class _Part:
     bottom: float
     right: float
     top: float
+    characters: int
 
 
 def _settled(lines: Sequence[Line]) -> list[Line]:
@@ -171,14 +175,21 @@ def _settled(lines: Sequence[Line]) -> list[Line]:
     if not 1 < len(parts) <= MAX_PARTS or not _has_late(parts):
         return list(lines)
     parts = [piece for part in parts for piece in _split(part, parts)]
-    above = [{i for i, other in enumerate(parts) if _is_above(other, part)} for part in parts]
-    waiting = list(range(len(parts)))
+    if len(parts) > 4 * MAX_PARTS:
+        return list(lines)
     result: list[Line] = []
-    while waiting:
-        left = set(waiting)
-        chosen = next((i for i in waiting if not above[i] & left), waiting[0])
-        waiting.remove(chosen)
-        result += parts[chosen].lines
+    done: set[int] = set()
+
+    def read(number: int) -> None:
+        if number not in done:
+            done.add(number)
+            for other, part in enumerate(parts):
+                if other not in done and _is_above(part, parts[number]):
+                    read(other)
+            result.extend(parts[number].lines)
+
+    for number in range(len(parts)):
+        read(number)
     return result
 
 
@@ -195,7 +206,14 @@ def _parts(lines: Sequence[Line]) -> Iterator[_Part]:
 
 def _part(lines: Sequence[Line]) -> _Part:
     left, right = min(line.left for line in lines), max(line.right for line in lines)
-    return _Part(tuple(lines), left, min(line.bottom for line in lines), right, max(line.top for line in lines))
+    return _Part(
+        tuple(lines),
+        left,
+        min(line.bottom for line in lines),
+        right,
+        max(line.top for line in lines),
+        sum(len(line.text) for line in lines),
+    )
 
 
 def _follows(above: Line, below: Line) -> bool:
@@ -224,7 +242,7 @@ def _is_above(above: _Part, below: _Part) -> bool:
 
 
 def _share_column(a: _Part, b: _Part) -> bool:
-    if a.lines[0].turn != b.lines[0].turn:
+    if a.lines[0].turn != b.lines[0].turn or min(a.characters, b.characters) < WORD:
         return False
     overlap = min(a.right, b.right) - max(a.left, b.left)
     return overlap > 0.25 * min(a.right - a.left, b.right - b.left)
