@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ingest import ledger
 from ingest.sources import doc_id_for, uri_for
-from retrieval.errors import DocumentNotFound
+from retrieval.errors import DocumentNotFound, InvalidRequest
 from retrieval.filters import In
 from retrieval.ports import Snapshot
 from retrieval.records import DocumentInfo, SourceRecord, chunk_id
@@ -68,8 +68,10 @@ def select(snapshot: Snapshot, names: Sequence[str], *, under: Sequence[str] = (
     """The sources that `names` name, those at and below `under`, and what came in any of them, attachments and members.
 
     A name is a document's id, its source's URI, or the path of a file, which may be gone; `under` are URIs or paths of
-    folders. Raises DocumentNotFound for a name or folder without any source.
+    folders. Raises DocumentNotFound for a name or folder without any source, InvalidRequest for an empty one.
     """
+    if not all([*names, *under]):
+        raise InvalidRequest("an empty name stands for nothing to delete; is a variable of your script empty?")
     found = _Found(snapshot)
     for name in names:
         _find(name, found)

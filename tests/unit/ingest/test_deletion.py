@@ -15,7 +15,7 @@ from ingest.deletion import Deleter
 from ingest.erasure import select
 from ingest.receipts import Chain, Entry
 from ingest.sources import doc_id_for, uri_for
-from retrieval.errors import CollectionNotFound, DocumentNotFound, WriterBusy
+from retrieval.errors import CollectionNotFound, DocumentNotFound, InvalidRequest, WriterBusy
 from retrieval.ports import Collections, Keeper, Replacement, Snapshot, Vectors, VectorStore
 from retrieval.records import Chunking, Hit, SourceRecord
 from retrieval.stores.faiss import FaissCollections
@@ -156,6 +156,9 @@ def test_names_are_ids_uris_or_paths(collections: Collections, tmp_path: Path) -
             selected("letter", "nowhere")
         with pytest.raises(DocumentNotFound, match="no document 'in"):
             selected("in\udcff.txt")
+        for empty in ({"names": [""]}, {"names": [], "under": [""]}):  # which would be the working directory
+            with pytest.raises(InvalidRequest, match="an empty name"):
+                select(snapshot, **empty)
         with pytest.raises(DocumentNotFound, match="nothing at or below"):
             selected(under=[str(tmp_path / "doc")])
 
