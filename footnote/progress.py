@@ -110,8 +110,9 @@ def _plain(count: Count) -> Callable[[Any], None]:
 class Ingested:
     """Files, or whatever `noun` says; documents of a data set, which does not say before its end how many it holds."""
 
-    def __init__(self, noun: str = "file") -> None:
-        self.noun = "documents"
+    def __init__(self, noun: str = "file", *, begins: str = "documents") -> None:
+        """`begins` stands there until it is known how many there are."""
+        self.noun = begins
         self._known = f"{noun}s"
         self.total = 0
         self.done = 0

@@ -72,8 +72,8 @@ class Mirror:
         """Have the outcome committed; returns the members of an archive that are to be read."""
         outcome = self._without_deleted(outcome)
         members = [self._adopted(member) for member in outcome.members]
-        within = max(0, len(outcome.documents) + len(outcome.settled) + bool(outcome.archive) - 1)
-        self._grow(members, within)
+        within = [line.size for line in _lines(outcome) if line.source_uri != outcome.uri]
+        self._grow([*within, *(member.size for member in members)])
         if outcome.archive is not None:
             self._open(outcome.archive, outcome, members)
         known = [settled for settled in outcome.settled if settled.unchanged]
@@ -178,11 +178,11 @@ class Mirror:
         self._settled(archive.settled)
         self._member_done(archive.settled.line.parent)
 
-    def _grow(self, members: Sequence[Task], within: int) -> None:
-        """There is more to do than was known."""
-        if members or within:
-            self.report.files += len(members) + within
-            self._size += sum(member.size for member in members)
+    def _grow(self, sizes: Sequence[int]) -> None:
+        """There is more to do than was known: sources of these sizes in bytes."""
+        if sizes:
+            self.report.files += len(sizes)
+            self._size += sum(sizes)
             self._on_event(Discovered(self.report.files, self._size))
 
     def _unchanged(self, settled: Settled) -> None:

@@ -74,7 +74,7 @@ def _sync(
     from footnote.progress import Ingested, tallied
     from ingest import pipeline
 
-    count = Ingested()
+    count = Ingested(begins="files (looking for them)")
     with (
         open_store(settings.retrieval, collection, writable=True) as store,
         _stopping(count),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ingest import spool
-from ingest.events import Embedded, Event, Finished, Pruning, Report
+from ingest.events import Discovered, Embedded, Event, Finished, Pruning, Report
 from ingest.examination import actions, totals
 from ingest.pipeline import Options, ingest, make_plan
 from ingest.planning import Plan
@@ -365,6 +365,8 @@ def test_attachments_are_documents_of_their_own(sync: Sync) -> None:
     sync.write("m.eml", mail(a_txt=b"The first attachment.", b_pdf=b"%PDF-1.7 broken"))
     report = sync()
     assert (report.files, report.ingested, [one.name for one in report.failures]) == (3, 2, ["b.pdf"])
+    (*_, known) = [event for event in sync.events if isinstance(event, Discovered)]
+    assert (known.files, known.size) == (3, sum(event.size for event in sync.events if isinstance(event, Finished)))
     assert sync.texts()["m.eml!/a.txt"] == "The first attachment."
     lines = sync.lines()
     assert {lines[name].parent for name in ("m.eml!/a.txt", "m.eml!/b.pdf")} == {uri_for(sync.folder / "m.eml")}
