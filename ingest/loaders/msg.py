@@ -29,6 +29,7 @@ MAX_DEPTH = 10
 
 # The tags of properties, [MS-OXPROPS]; names of streams are made of tag and type.
 _CLASS, _SUBJECT, _BODY, _HTML = "001A", "0037", "1000", "1013"
+_RTF = "1009"
 _SENDER_NAME, _SENDER_ADDRESSES = "0C1A", ("5D01", "0C1F")
 _NAME, _ADDRESSES = "3001", ("39FE", "3003")
 _FILE_NAMES, _DATA, _MEDIA_TYPE, _CONTENT_ID = ("3707", "3704", "3001"), "3701", "370E", "3712"
@@ -107,7 +108,11 @@ class _Storage:
         data = self._binary(_HTML)
         declared = html.declared_charset(data[:8192]) or self._code_page(_INTERNET_CODE_PAGE)
         markup = self._text(_HTML) or decode(data, declared=declared)
-        message.set_content(markup or self._text(_BODY), subtype="html" if markup else "plain", cte="base64")
+        text = self._text(_BODY)
+        message.set_content(markup or text, subtype="html" if markup else "plain", cte="base64")
+        rich = self._binary(_RTF)
+        if rich and not (markup.strip() or text.strip()):
+            message.add_attachment(unpacked_rtf(rich), maintype="application", subtype="rtf", filename="message.rtf")
 
     def _attach_to(self, message: EmailMessage, name: str, depth: int) -> None:
         inner = (*self._path, f"__substg1.0_{_DATA}{_OBJECT}")
@@ -176,6 +181,43 @@ class _Storage:
             return datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10) if ticks else None
         except OverflowError:
             return None
+
+
+_RTF_START = (
+    rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
+    rb"SymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0"
+    + b"\r\n"
+    + rb"\par \pard\plain\f0\fs20\b\i\u\tab\tx"
+)
+"""What every unpacked RTF is thought to follow, so that even its beginning can refer back."""
+
+_WINDOW = 4096
+
+
+def unpacked_rtf(data: bytes) -> bytes:
+    """A body in RTF as Outlook packs it, [MS-OXRTFCP]: LZ77 over a window of 4,096 bytes."""
+    _, size, kind, _ = struct.unpack("<IIII", data[:16])
+    if kind == 0x414C454D:  # "MELA": stored as it is
+        return data[16 : 16 + size]
+    out = bytearray(_RTF_START)
+    position = 16
+    while position < len(data):
+        control = data[position]
+        position += 1
+        for bit in range(8):
+            if not control >> bit & 1:
+                out += data[position : position + 1]
+                position += 1
+                continue
+            reference = int.from_bytes(data[position : position + 2], "big")
+            position += 2
+            # Offsets count from the beginning of the window; one that points at its end is the end of all.
+            distance = (len(out) - (reference >> 4)) % _WINDOW
+            if distance == 0 or position > len(data):
+                return bytes(out[len(_RTF_START) :])
+            for _ in range((reference & 15) + 2):
+                out.append(out[-distance] if distance <= len(out) else 0)
+    return bytes(out[len(_RTF_START) :])
 
 
 def _mailbox(name: str, address: str) -> str:

@@ -240,6 +240,15 @@ class TestMsg:
         assert document.text.endswith("See both.\n\nAttachments: Long name.pdf, The plan.eml")
         assert unpacked(attached[1][1])[0].text.endswith("Date: 2024-02-05T09:00:00+00:00\n\nInner text.")
 
+    def test_a_body_in_rich_text_only_becomes_a_file(self) -> None:
+        """It is packed; the example is that of the format's description."""
+        packed = bytes.fromhex(
+            "2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0"
+        )
+        document, attached = unpacked(compound(message(p10090102=packed)), "a.msg")
+        assert attached == [("message.rtf", b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n")]
+        assert document.text.endswith("Attachments: message.rtf")
+
     def test_a_signed_message_is_read(self) -> None:
         """All that it says is in the one file that is attached."""
         streams = message()
