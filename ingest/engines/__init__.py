@@ -2,7 +2,7 @@
 
 inline.py   in this process, ahead in a thread; no limits, for tests and for documents that need no parsing
 local.py    worker processes with limits on memory, CPU and time
-ray.py      tasks and actors of a Ray cluster
+ray.py      actors of a Ray cluster: see ray_cluster.py, ray_embedding.py
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ingest.engines import ray as ray_engine
+from ingest.engines import ray_cluster
 from ingest.engines.ray import RayEngine
 from ingest.indexing import Cutter
 from ingest.pipeline import ingest
@@ -40,7 +40,7 @@ SETTINGS = IngestSettings(engine="ray", workers=1, worker_memory_bytes=400 * 2**
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """Three processors, whatever the machine has; started once, since that takes seconds."""
-    started = ray_engine._import_ray(own=True)
+    started = ray_cluster.import_ray(own=True)
     started.init(
         address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         object_store_memory=100 * 2**20, _memory=2 * 2**30,
@@ -210,7 +210,7 @@ class NoCluster:
 
 def test_a_cluster_that_is_not_there_is_named(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the setting to look at."""
-    monkeypatch.setattr(ray_engine, "_import_ray", NoCluster)
+    monkeypatch.setattr(ray_cluster, "import_ray", NoCluster)
     with pytest.raises(ConfigError, match=r"no Ray cluster at 'ray://nowhere:10001': .*ingest\.ray_address"):
         run(docs, SETTINGS.model_copy(update={"ray_address": "ray://nowhere:10001"}))
 
