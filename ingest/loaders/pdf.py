@@ -1,6 +1,6 @@
 """PDF by pdfium: the text of each page in reading order, as headings, paragraphs and tables; page starts are exact.
 
-pdf_text.py    lines, in the order of the file, with their places
+pdf_text.py    lines (pdf_lines.py), in the order of the file, with their places
 pdf_order.py   lines in reading order
 pdf_layout.py  lines to paragraphs and tables         pdf_headings.py  headings by their looks
 pdf_tables.py  lines of a table to rows of cells      pdf_pages.py     pages to the blocks of a document

@@ -1,20 +1,19 @@
 """Lines of a PDF page, as pdfium gives them, to paragraphs, tables and list items. Pure: geometry in, blocks out.
 
-A PDF knows characters and places, no paragraphs. What is used here is robust and cheap: the box of a line's first and
-last character. All lengths are in points, y grows upwards; `stretch` compares a line's width with what its characters
-need, so that a row of a table, whose cells have gaps between them, shows without looking at the gaps.
+A PDF knows characters and places, no paragraphs. What is used here is robust and cheap: the box of a line, and the
+gaps between its parts.
 """
 
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Literal
 
 from ingest.loaders.builder import MAX_HEADING, letters
+from ingest.loaders.pdf_lines import Cell, Line
 
 TABULAR = 0.62
 """Stretch from which a line has gaps in it. Running text has 0.35 to 0.5, spaced capitals 0.55 to 0.6."""
@@ -30,62 +29,6 @@ _MARKER = re.compile(r"^(?:\W|.{1,9}[.)]|\d+(?:\.\d+)*)$")
 
 _BULLET = re.compile(r"^(?:[•‣◦▪▫●○■□➢✓·∙-]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)]) \S")
 SENTENCE_END = re.compile(r"[.!?:;。！？]['\"’”)\]]*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A part of a line that stands apart from the rest of it."""
-
-    text: str
-    left: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of text with its box, turned so that the text runs to the right."""
-
-    text: str
-    left: float
-    bottom: float
-    right: float
-    top: float
-    hyphen: bool = False
-    """Ends within a word; the hyphen itself is not in `text`."""
-    bold: bool = False
-    turn: int = 0
-    """On the page it runs: 0 to the right, 1 upwards, -1 downwards, 2 upside down to the left."""
-    cells: tuple[Cell, ...] = ()
-    """Its parts, from left to right, where wide gaps lie between them; empty for a line without."""
-
-    @property
-    def place(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top on the page as shown."""
-        match self.turn:
-            case 1:
-                return -self.top, self.left, -self.bottom, self.right
-            case -1:
-                return self.bottom, -self.right, self.top, -self.left
-            case 2:
-                return -self.right, -self.top, -self.left, -self.bottom
-        return self.left, self.bottom, self.right, self.top
-
-    @property
-    def parts(self) -> tuple[Cell, ...]:
-        """Its cells; one for a line without gaps."""
-        return self.cells or (Cell(self.text, self.left, self.right),)
-
-    @property
-    def height(self) -> float:
-        return self.top - self.bottom
-
-    @property
-    def stretch(self) -> float:
-        """Width per character, in heights; East Asian wide characters count twice."""
-        units = len(self.text)
-        if not self.text.isascii():
-            units += sum(unicodedata.east_asian_width(c) in "WF" for c in self.text)
-        return (self.right - self.left) / (self.height * units) if self.height > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,44 +75,6 @@ def _is_continued(above: Block, below: Block) -> bool:
         and _same_height(last, first)
         and first.text[0].islower()
         and not SENTENCE_END.search(last.text)
-    )
-
-
-def whole_lines(fragments: Iterable[Line]) -> list[Line]:
-    """Lines with the raised and lowered signs that pdfium gives as lines of their own put back where they stand."""
-    result: list[Line] = []
-    for line in fragments:
-        if result and _beside(result[-1], line):
-            before = result[-1]
-            tall = max(before, line, key=lambda part: part.height)
-            blank = " " if line.left - before.right > 0.15 * tall.height else ""
-            text = f"{before.text}{blank}{line.text}"
-            bold = before.bold and line.bold
-            cells = _joined(before, line, blank) if before.cells or line.cells else ()
-            box = before.left, tall.bottom, line.right, tall.top
-            result[-1] = Line(text, *box, line.hyphen, bold, before.turn, cells)
-        else:
-            result.append(line)
-    return result
-
-
-def _joined(before: Line, line: Line, blank: str) -> tuple[Cell, ...]:
-    """The cells of two lines that become one: the last of the first and the first of the second are one cell."""
-    head, tail = before.parts, line.parts
-    middle = Cell(f"{head[-1].text}{blank}{tail[0].text}", head[-1].left, tail[0].right)
-    return (*head[:-1], middle, *tail[1:])
-
-
-def _beside(before: Line, line: Line) -> bool:
-    height = max(before.height, line.height)
-    overlap = min(before.top, line.top) - max(before.bottom, line.bottom)
-    near = -0.2 * height < line.left - before.right < 0.6 * height
-    return (
-        near
-        and before.turn == line.turn
-        and not before.hyphen
-        and height > 0
-        and overlap > 0.4 * min(before.height, line.height)
     )
 
 
@@ -352,14 +257,20 @@ def _introduces(above: Line, below: Line) -> bool:
 
 def _paragraphs(run: Sequence[Line]) -> list[Block]:
     """Cut a run where a line ends early, a new one is indented, or an item of a list begins."""
-    right = max(line.right for line in run)
     result: list[list[Line]] = [[run[0]]]
-    for above, below in pairwise(run):
+    for (above, right), (below, _) in pairwise(zip(run, _right_edges(run), strict=True)):
         if above.hyphen or _continues(result[-1], below, right):
             result[-1].append(below)
         else:
             result.append([below])
     return [Block("paragraph", tuple(lines)) for lines in result]
+
+
+def _right_edges(run: Sequence[Line]) -> list[float]:
+    """For each line the right edge of its column; a broken word may lead from one column to the next."""
+    starts = [i for i, (above, below) in enumerate(pairwise(run), start=1) if below.bottom > above.top]
+    columns = [run[start:end] for start, end in pairwise((0, *starts, len(run)))]
+    return [max(line.right for line in column) for column in columns for _ in column]
 
 
 def _continues(paragraph: Sequence[Line], below: Line, right: float) -> bool:

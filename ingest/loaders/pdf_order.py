@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from statistics import median
 
-from ingest.loaders.pdf_layout import SENTENCE_END, Cell, Line
+from ingest.loaders.pdf_layout import SENTENCE_END
+from ingest.loaders.pdf_lines import Cell, Line
 
 GUTTER = 0.6
 """Heights of a line that a gutter between columns is wide, at least."""

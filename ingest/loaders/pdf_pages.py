@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from ingest.loaders import pdf_headings, pdf_layout, pdf_tables, tabular
 from ingest.loaders.builder import DocumentBuilder
-from ingest.loaders.pdf_layout import Block, Line
+from ingest.loaders.pdf_layout import Block
+from ingest.loaders.pdf_lines import Line
 from retrieval.records import Box
 
 Place = tuple[float, float, float, float]

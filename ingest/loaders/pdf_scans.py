@@ -9,7 +9,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from ingest.loaders import ocr
-from ingest.loaders.pdf_layout import Cell, Line
+from ingest.loaders.pdf_lines import Cell, Line
 from ingest.loaders.pdf_text import GAP
 
 FEW_CHARACTERS = 20

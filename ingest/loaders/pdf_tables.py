@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ingest.loaders.pdf_layout import Cell, Line
+from ingest.loaders.pdf_lines import Cell, Line
 
 MAX_COLUMNS = 60
 """What seems to have more is no table."""

@@ -16,7 +16,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from ingest.loaders.cleaning import clean, one_line
-from ingest.loaders.pdf_layout import Cell, Line, whole_lines
+from ingest.loaders.pdf_lines import Cell, Line, whole_lines
 
 GAP = 0.8
 """Heights between two words from which they stand in two columns or cells. Words of justified text seldom reach it."""

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from ingest.loaders.pdf_layout import Line, blocks, join, whole_lines
+from ingest.loaders.pdf_layout import blocks, join
+from ingest.loaders.pdf_lines import Line, whole_lines
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile
 from tests.unit.ingest.files import pdf, read, shown
 
@@ -223,6 +224,19 @@ def test_raised_signs_are_put_back_in_their_line() -> None:
 def test_cells_side_by_side_stay_apart() -> None:
     """A gap as wide as a line is high is a gap between columns."""
     assert len(whole_lines([line("left"), line("right", left=40)])) == 2
+
+
+def test_a_word_broken_at_the_end_of_a_column_leaves_its_lines_together() -> None:
+    """They are as wide as their own column, not as far right as the next one."""
+    left = [
+        line(text, bottom=bottom) for text, bottom in (("a sentence of some length", 24), ("that fills a column", 12))
+    ]
+    last = line("and ends with a wo", hyphen=True)
+    right = [
+        line("rd at the head of the next", left=300, bottom=400),
+        line("column of the page.", left=300, bottom=388),
+    ]
+    assert len(blocks([*left, last, *right])) == 1
 
 
 def test_a_paragraph_goes_on_in_the_next_column() -> None:

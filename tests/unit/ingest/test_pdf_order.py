@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.loaders.pdf_layout import Line
+from ingest.loaders.pdf_lines import Line
 from ingest.loaders.pdf_order import reading_order
 from tests.unit.ingest.files import read, shown
 from tests.unit.ingest.pdfs import Writer, pages

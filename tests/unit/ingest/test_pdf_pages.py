@@ -5,6 +5,7 @@ import time
 import pytest
 
 from ingest.loaders import load, pdf, pdf_scans
+from ingest.loaders.pdf_lines import Line
 from retrieval.errors import CorruptFile, EmptyDocument, FootnoteError, LimitExceeded, NeedsOcr
 from retrieval.records import Box, Document
 from tests.unit.ingest.files import read, shown
@@ -158,7 +159,7 @@ def test_pages_that_are_images_are_named() -> None:
 
 def test_recognised_pages_are_text_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads a citation may want to know that a machine has read the page."""
-    lines = [pdf_scans.Line("as recognised", 100, 600, 200, 612)]
+    lines = [Line("as recognised", 100, 600, 200, 612)]
     monkeypatch.setattr(pdf_scans, "recognised", lambda page, languages, name: lines)
     document = load(mixed(), name="a.pdf", source_uri="file:///a.pdf", doc_id="0123456789abcdef", ocr="eng")
     assert document.metadata["pages_recognised"] == (2,)

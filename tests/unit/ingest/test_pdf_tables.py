@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.loaders.pdf_layout import Cell, Line
+from ingest.loaders.pdf_lines import Cell, Line
 from ingest.loaders.pdf_tables import tables
 from tests.unit.ingest.files import read, shown
 from tests.unit.ingest.pdfs import pages
