@@ -21,6 +21,7 @@ from psycopg import sql
 from retrieval.build import build_collections
 from retrieval.errors import ConfigError, FootnoteError, StoreUnavailable, WriterBusy
 from retrieval.settings import RetrievalSettings
+from retrieval.stores.pgvector.migrations import MIGRATIONS
 from tests import postgres
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
@@ -322,7 +323,7 @@ def test_it_says_which_versions_it_meets(settings: Callable[..., RetrievalSettin
     """Before there is anything, and afterwards; without a password."""
     mine = settings()
     with closing(build_collections(mine)) as collections:
-        for tables, name in (("not made yet", "c"), ("version 1", "d")):
+        for tables, name in (("not made yet", "c"), (f"version {len(MIGRATIONS)}", "d")):
             words = collections.place()
             assert re.search(r"server \d+\.\d+, pgvector \d+\.\d+\.\d+, schema 'test_\w+' " + tables, words), words
             assert "127.0.0.1" in words
