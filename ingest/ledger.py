@@ -113,29 +113,28 @@ def reason(error: Exception) -> Reason:
     return next((word for kind, word in _REASONS if isinstance(error, kind)), "internal")
 
 
-def failure(line: SourceRecord, error: Exception, *, before: SourceRecord | None, ocr: str = "") -> SourceRecord:
-    """The line of a source that gave no document; `before` says which one of a former run stays.
-
-    `ocr` are the languages of the text recognition that found nothing.
-    """
+def failure(line: SourceRecord, error: Exception, *, ocr: str = "") -> SourceRecord:
+    """The line of a source that gave no document; `ocr` are the languages in which text recognition found nothing."""
     word = reason(error)
     if word == "needs-ocr":
         line = scanned(line, ocr=ocr)
-    kept = {"version": before.version, "chunks": before.chunks, "pages": before.pages} if before is not None else {}
     return replace(
         line,
         status=_STATUS.get(word, "failed"),
         reason=word,
         error=str(error),
+        version="",
+        chunks=0,
+        pages=0,
         recorded_at=now(),
-        **{"version": "", "chunks": 0, "pages": 0, **kept},  # type: ignore[arg-type]
     )
 
 
-def damage(line: SourceRecord, detail: str, *, document: bool) -> SourceRecord:
-    """The line of a source that the next run shall read again; `document` says whether it has one meanwhile."""
-    kept = line if document else replace(line, version="", chunks=0, pages=0)
-    return replace(kept, status="failed", reason="damaged", error=f"{detail}; ingest it again", recorded_at=now())
+def keeping(line: SourceRecord, before: SourceRecord | None) -> SourceRecord:
+    """The line of a failure, saying which document of a former run (`before`) stays in the collection."""
+    if before is None or line.status in ("ingested", "deleted"):
+        return line
+    return replace(line, version=before.version, chunks=before.chunks, pages=before.pages)
 
 
 def scanned(line: SourceRecord, *, ocr: str) -> SourceRecord:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ingest import ledger
 from ingest.events import Discovered, Finished, OnEvent, Report
 from ingest.planning import Family, Plan, has_document
 from ingest.tasks import Outcome, Prepared, Settled, Task
@@ -100,7 +101,7 @@ class Mirror:
 
         return Unit(
             documents=documents,
-            lines=tuple(settled.line for settled in failed),
+            lines=tuple(ledger.keeping(one.line, self._plan.lines.get(one.line.source_uri)) for one in failed),
             replaces=self._replaced(outcome, documents),
             donors=tuple(donor for one in documents for donor in self._donors(one)),
             done=done,

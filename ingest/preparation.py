@@ -51,7 +51,7 @@ def prepare(
 def failed(task: Task, error: Exception, known: SourceRecord | None = None) -> Outcome:
     """The outcome of a task that cannot be prepared. `known` is what was found out before."""
     line = known or _first_line(task)
-    return Outcome(task.uri, settled=(Settled(ledger.failure(line, error, before=task.before), task.name),))
+    return Outcome(task.uri, settled=(Settled(ledger.failure(line, error), task.name),))
 
 
 def line_of(document: Document) -> SourceRecord:
@@ -219,8 +219,7 @@ class _Preparation:
         if not isinstance(error, FootnoteError):
             _log.error("unexpected error with %s", line.source_uri, exc_info=error)
             error = LoadError(f"{name!r}: internal error {_described(error)}")
-        before = self._task.before if line.source_uri == self._task.uri else None
-        self._settled.append(Settled(ledger.failure(line, error, before=before, ocr=self._ocr), name))
+        self._settled.append(Settled(ledger.failure(line, error, ocr=self._ocr), name))
 
 
 def _first_line(task: Task) -> SourceRecord:

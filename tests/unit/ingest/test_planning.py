@@ -118,7 +118,7 @@ def test_a_failure_is_tried_again_when_it_may_have_passed(
     error: FootnoteError, reason: str, status: str, again: bool
 ) -> None:
     """An unreadable file may be readable now; a damaged one that has not changed is damaged."""
-    failed = ledger.failure(line("a"), error, before=None)
+    failed = ledger.failure(line("a"), error)
     assert (failed.reason, failed.status) == (reason, status)
     plan = made([source("a")], [failed])
     assert steps(plan) == ([("retried", "a")] if again else [])
@@ -127,9 +127,9 @@ def test_a_failure_is_tried_again_when_it_may_have_passed(
 
 def test_what_needs_ocr_is_tried_when_it_is_there() -> None:
     """It was not, when the line was written; one that has found nothing is asked again for other languages only."""
-    failed = ledger.failure(line("a"), NeedsOcr("x"), before=None)
+    failed = ledger.failure(line("a"), NeedsOcr("x"))
     assert steps(made([source("a")], [failed], ocr="eng")) == [("retried", "a")]
-    in_vain = ledger.failure(line("a"), NeedsOcr("x"), before=None, ocr="eng")
+    in_vain = ledger.failure(line("a"), NeedsOcr("x"), ocr="eng")
     assert made([source("a")], [in_vain], ocr="eng").failures == [in_vain]
     assert steps(made([source("a")], [in_vain], ocr="eng+deu")) == [("retried", "a")]
     assert ledger.is_known(in_vain, line("a"), ocr="eng")
@@ -158,7 +158,7 @@ def test_a_failure_without_a_reason_is_tried_again() -> None:
 
 def test_a_failure_is_tried_again_when_told_to() -> None:
     """As `footnote retry` does, and its bytes are read even if they are as they were."""
-    failed = ledger.failure(line("a"), CorruptFile("x"), before=None)
+    failed = ledger.failure(line("a"), CorruptFile("x"))
     (step,) = made([source("a")], [failed], force=frozenset({failed.source_uri})).steps
     assert (step.action, step.force) == ("retried", True)
 
@@ -199,7 +199,7 @@ def test_a_better_parser_for_a_member_opens_its_archive() -> None:
 
 def test_known_failures_of_members_are_counted() -> None:
     """The archive is unchanged, and something in it is still not in the collection."""
-    member = ledger.failure(line("a.zip!/b", parent=f"{ROOT}/a.zip"), CorruptFile("x"), before=None)
+    member = ledger.failure(line("a.zip!/b", parent=f"{ROOT}/a.zip"), CorruptFile("x"))
     plan = made([source("a.zip")], [line("a.zip"), member])
     assert (len(plan.unchanged), plan.failures) == (1, [member])
 

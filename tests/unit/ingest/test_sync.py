@@ -384,6 +384,19 @@ def test_an_attachment_that_is_gone_goes_with_its_message(sync: Sync) -> None:
     assert report.reused >= 1
 
 
+def test_an_attachment_that_cannot_be_read_any_more_stays_as_it_was(sync: Sync) -> None:
+    """As any source does; its line says so, and it goes when it is gone."""
+    sync.write("m.eml", mail(a_txt=b"The first attachment."))
+    sync()
+    sync.write("m.eml", mail(a_txt=b"\0\1\2" * 100))
+    sync()
+    line = sync.lines()["m.eml!/a.txt"]
+    assert (line.status, bool(line.version), "m.eml!/a.txt" in sync.texts()) == ("unsupported", True, True)
+    sync.write("m.eml", mail())
+    sync()
+    assert sorted(sync.texts()) == sorted(sync.lines()) == ["m.eml"]
+
+
 def test_a_moved_message_takes_its_attachments_along(sync: Sync) -> None:
     """Nothing of the former place stays, and nothing is embedded."""
     path = sync.write("m.eml", mail(a_txt=b"The first attachment."))
