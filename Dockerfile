@@ -11,7 +11,7 @@ ARG PACKAGES=""
 RUN if [ -n "$PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $PACKAGES \
  && rm -rf /var/lib/apt/lists/*; fi
 RUN useradd --system --uid 10001 --create-home footnote \
- && install --directory --owner footnote --mode 0750 /data /data/models /data/spool
+ && install --directory --owner footnote --mode 0750 /data /data/models /data/receipts /data/spool
 COPY --from=build /opt/footnote /opt/footnote
 ENV PATH=/opt/footnote/bin:$PATH \
     PYTHONUNBUFFERED=1 \
