@@ -133,19 +133,19 @@ def _no_line(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[Sour
 def _mark(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[SourceRecord]]:
     """The source is to be read again; the document stays until then."""
     lines = snapshot.sources(uris=[finding.subject])
-    return [], [ledger.damage(line, finding.detail, document=True) for line in lines]
+    return [], [_damaged(line, finding.detail, document=True) for line in lines]
 
 
 def _mark_text(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[SourceRecord]]:
     infos = snapshot.documents(filter=In("doc_id", (finding.subject,)), limit=1)
     lines = snapshot.sources(uris=[info.source_uri for info in infos])
-    return [], [ledger.damage(line, finding.detail, document=True) for line in lines if line.status != "deleted"]
+    return [], [_damaged(line, finding.detail, document=True) for line in lines if line.status != "deleted"]
 
 
 def _mark_lost(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[SourceRecord]]:
     """The source is to be read again; there is no document."""
     lines = snapshot.sources(uris=[finding.subject])
-    return [], [ledger.damage(line, finding.detail, document=False) for line in lines]
+    return [], [_damaged(line, finding.detail, document=False) for line in lines]
 
 
 def _no_parent(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[SourceRecord]]:
@@ -153,7 +153,7 @@ def _no_parent(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[So
     parents = {line.parent for line in snapshot.sources(uris=[finding.subject]) if line.parent}
     missing = parents - {line.source_uri for line in snapshot.sources(uris=sorted(parents))}
     lines = [SourceRecord(uri, "failed", doc_id_for(uri), "", "", 0) for uri in missing]
-    return [], [ledger.damage(line, "its ledger line was lost", document=False) for line in lines]
+    return [], [_damaged(line, "its ledger line was lost", document=False) for line in lines]
 
 
 def _undead(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[SourceRecord]]:
@@ -171,6 +171,13 @@ def _duplicate(finding: Finding, snapshot: Snapshot) -> tuple[list[str], list[So
     if not any(info.doc_id in known for info in infos):
         return [], []
     return [info.doc_id for info in infos if info.doc_id not in known], lines
+
+
+def _damaged(line: SourceRecord, detail: str, *, document: bool) -> SourceRecord:
+    """The line of a source that the next run shall read again; `document` says whether it has one meanwhile."""
+    kept = line if document else replace(line, version="", chunks=0, pages=0)
+    error = f"{detail}; ingest it again"
+    return replace(kept, status="failed", reason="damaged", error=error, recorded_at=ledger.now())
 
 
 KINDS: dict[str, _Mend] = {
