@@ -40,6 +40,10 @@ TABLE = {
     errors.EncryptedFile: 500,
     errors.CorruptFile: 500,
     errors.EmptyDocument: 500,
+    errors.NeedsOcr: 500,
+    errors.LimitExceeded: 500,
+    errors.WorkerDied: 500,
+    errors.FetchError: 500,
     errors.ChatModelError: 502,
     errors.ChatModelUnavailable: 503,
 }
