@@ -23,6 +23,8 @@ from retrieval.records import SourceRecord
 
 _START_SECONDS = 60.0
 """Until a worker has imported what it needs, on a machine that is busy."""
+_STARTS = 3
+"""Tries to start a worker: one may be killed by chance."""
 _TASKS = 1_000
 """Files after which a worker is replaced: whatever a parser leaks has an end."""
 _SWOLLEN = 4
@@ -135,20 +137,26 @@ class Supervisor:
 
     def _start(self) -> socket.socket:
         """A fresh worker, ready for tasks. Raises WorkerMissing, since no file is to blame."""
-        try:
-            channel = self._launch()
-            send(channel, self._settings, timeout=_START_SECONDS)
-            message, _ = self._receive(channel, time.monotonic() + _START_SECONDS, lambda: None)
-        except (ChannelClosed, Silence, OSError) as exc:
-            self.end()
-            if self._stopped:
-                raise Stopped("the engine was closed") from exc
-            raise WorkerMissing(
-                f"no process to read files can be started: {exc}; ingest.workers = 0 does without"
-            ) from exc
+        error: Exception | None = None
+        for _ in range(_STARTS):
+            try:
+                return self._ready()
+            except (ChannelClosed, Silence, OSError) as exc:
+                self.end()
+                if self._stopped:
+                    raise Stopped("the engine was closed") from exc
+                error = exc
+        raise WorkerMissing(
+            f"no process to read files can be started: {error}; ingest.workers = 0 does without"
+        ) from error
+
+    def _ready(self) -> socket.socket:
+        """A worker that has said its first word."""
+        channel = self._launch()
+        send(channel, self._settings, timeout=_START_SECONDS)
+        message, _ = self._receive(channel, time.monotonic() + _START_SECONDS, lambda: None)
         if not isinstance(message, Ready):
-            self.end()
-            raise WorkerMissing("a process to read files starts with nonsense; is the installation damaged?")
+            raise ChannelClosed("it starts with nonsense")
         return channel
 
     def _launch(self) -> socket.socket:
