@@ -257,6 +257,8 @@ def _is_continued(above: _Placed, below: _Placed, pitch: float) -> bool:
     if below.filled == {0}:
         return first[0].islower()
     if 0 not in below.filled:
+        if all(_YEAR.match(below.texts[i]) for i in below.filled):  # "April 30," and "2023", within a table
+            return 0 not in above.filled and below.filled <= above.filled
         close = above.bottom - below.bottom < 0.9 * pitch
         words = below.filled <= above.filled and not any(_NUMBER.match(below.texts[i]) for i in below.filled)
         return words and (close or first[0].islower())

@@ -43,6 +43,12 @@ def test_a_header_written_column_by_column_is_put_together() -> None:
     assert document.text.startswith("July 1, 2023 | June 25, 2022\nNet sales:\nProducts | $60,584")
 
 
+def test_dates_between_the_rows_of_a_table_are_put_together() -> None:
+    """A table may name its columns again."""
+    again: list[Row] = [(y - 120, cells) for y, cells in SALES]
+    assert table_text([*SALES, *again]).count("July 1, 2023 | June 25, 2022\nNet sales:") == 2
+
+
 def test_the_html_of_a_table_keeps_its_columns() -> None:
     """Also where cells are empty, which the text leaves out."""
     lines = [(x, y, text) for y, cells in SALES for x, text in cells]
