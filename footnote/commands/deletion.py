@@ -20,8 +20,8 @@ from retrieval.errors import InvalidRequest, StoreCorrupt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingest.deletion import Deleter, Deletion
-    from ingest.receipts import Entry
+    from ingest.deletion.deleter import Deleter, Deletion
+    from ingest.deletion.receipts import Entry
     from retrieval.settings import RetrievalSettings
 
 _SHOWN = 20
@@ -73,7 +73,7 @@ def delete(  # noqa: PLR0913, PLR0917 - one for each option
     elif under:
         _ask(_question(settings.retrieval, collection, documents or [], under), yes=yes)
     with closing(build_collections(settings.retrieval)) as collections:
-        from ingest.deletion import Deleter
+        from ingest.deletion.deleter import Deleter
 
         deleter = Deleter(
             collections,
@@ -114,7 +114,7 @@ def _ask(question: str, *, yes: bool) -> None:
 
 
 def _question(settings: "RetrievalSettings", collection: str, names: list[str], under: list[str]) -> str:
-    from ingest.erasure import select
+    from ingest.deletion.erasure import select
 
     with open_store(settings, collection) as store, store.snapshot() as snapshot:
         count = len(select(snapshot, names, under=under).erased)

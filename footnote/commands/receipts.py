@@ -18,7 +18,7 @@ from footnote.commands.shared import (
 from retrieval.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
-    from ingest.receipts import Chain, Entry
+    from ingest.deletion.receipts import Chain, Entry
 
 EXIT_BROKEN = 5
 
@@ -125,7 +125,7 @@ def verify(
 
 
 def _chain(context: typer.Context, collection: str) -> "Chain":
-    from ingest.receipts import Chain
+    from ingest.deletion.receipts import Chain
 
     return Chain(receipts_folder(configuration(context).settings), collection)
 

@@ -79,7 +79,7 @@ def _completing() -> Iterator[None]:
 
 def receipts_folder(settings: "Settings") -> "Path":
     """Where the receipts of deletions are kept."""
-    from ingest.receipts import FOLDER
+    from ingest.deletion.receipts import FOLDER
 
     return settings.ingest.receipts_path or settings.retrieval.path / FOLDER
 

@@ -10,7 +10,7 @@ from footnote.commands.shared import JsonOption, configuration, console, counted
 from retrieval.errors import StoreError
 
 if TYPE_CHECKING:
-    from ingest.doctor import Report
+    from ingest.doctor.checkup import Report
 
 _SHOWN = 20
 """Findings of one kind that are shown to people; `--json` has all."""
@@ -38,7 +38,7 @@ def doctor(
 
         footnote doctor -c filings --repair --json
     """
-    from ingest import doctor as examination
+    from ingest.doctor import checkup
     from retrieval.build import build_collections, build_embedders
 
     settings = configuration(context).settings.retrieval
@@ -49,9 +49,9 @@ def doctor(
             try:
                 with console(stderr=True).status(f"examining {name}"):
                     reports.append(
-                        examination.repair(collections, name, build_embedders(settings))
+                        checkup.repair(collections, name, build_embedders(settings))
                         if repair
-                        else examination.examine(collections, name)
+                        else checkup.examine(collections, name)
                     )
             except StoreError as exc:  # it hides no other
                 broken.append({"collection": name, "error": str(exc)})
@@ -70,13 +70,13 @@ def doctor(
 
 
 def _as_json(report: "Report") -> dict[str, Any]:
-    from ingest.doctor import by_kind
+    from ingest.doctor.checkup import by_kind
 
     return {**asdict(report), "kinds": by_kind(report.found)}
 
 
 def _say(report: "Report", *, repaired: bool) -> None:
-    from ingest.doctor import by_kind
+    from ingest.doctor.checkup import by_kind
 
     held = f"{counted(report.documents, 'document')}, {counted(report.chunks, 'chunk')}"
     if not report.found:

@@ -6,8 +6,8 @@ import sys
 from typing import Any, NoReturn
 
 from footnote.config import load
-from ingest.deletion import Deleter
-from ingest.receipts import FOLDER
+from ingest.deletion.deleter import Deleter
+from ingest.deletion.receipts import FOLDER
 from retrieval.build import build_collections
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.deletion import Deleter
-from ingest.erasure import select
-from ingest.receipts import Chain, Entry
+from ingest.deletion.deleter import Deleter
+from ingest.deletion.erasure import select
+from ingest.deletion.receipts import Chain, Entry
 from ingest.sources import doc_id_for, uri_for
 from retrieval.errors import CollectionNotFound, DocumentNotFound, InvalidRequest, WriterBusy
 from retrieval.ports import Collections, Keeper, Replacement, Snapshot, Vectors, VectorStore

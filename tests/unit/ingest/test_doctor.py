@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest import chunking, doctor
-from ingest.doctor import Report
+from ingest import chunking
+from ingest.doctor import checkup
+from ingest.doctor.checkup import Report
 from ingest.planning import plan
 from ingest.sources import Source, doc_id_for
 from retrieval.build import build_collections
@@ -106,7 +107,7 @@ def is_read_again(snapshot: Snapshot, name: str) -> bool:
 
 def test_a_healthy_collection(collections: FaissCollections) -> None:
     """Nothing is found, and the report says how much was looked at."""
-    report = doctor.examine(collections, "c")
+    report = checkup.examine(collections, "c")
     assert (report.found, report.remaining, report.documents) == ([], [], 6)
     assert report.chunks == 6 * len(made("d0.txt").chunks)
 
@@ -128,7 +129,7 @@ def test_a_ledger_of_failures_archives_and_tombstones_is_healthy(
     store.replace([made("a.zip!/member.txt", parent=archive.source_uri)])
     with store.snapshot(edition=1) as snapshot:
         assert snapshot.documents(unindexed=True) == []
-    assert doctor.examine(collections, "c").found == []
+    assert checkup.examine(collections, "c").found == []
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,8 @@ def test_chunks_and_vectors_are_made_again_from_the_text(
     """In the edition that lacks them; the other one keeps what it has, and all results are as before."""
     before = everything(store)
     sql(collections, damage.format(edition))
-    assert doctor.examine(collections, "c").remaining
-    report = doctor.repair(collections, "c", BOTH)
+    assert checkup.examine(collections, "c").remaining
+    report = checkup.repair(collections, "c", BOTH)
     assert report.found
     assert (report.remaining, report.to_ingest) == ([], [])
     assert set(report.mended) == set(report.found)
@@ -171,16 +172,16 @@ def test_without_the_model_what_needs_it_remains(collections: FaissCollections, 
         "DELETE FROM vector WHERE chunk_key = (SELECT min(chunk_key) FROM chunk WHERE edition = 2)",
         "UPDATE meta SET value = 77 WHERE name = 'documents'",
     )
-    report = doctor.repair(collections, "c", Embedders("fake"))
+    report = checkup.repair(collections, "c", Embedders("fake"))
     assert {finding.kind for finding in report.remaining} == {"missing-vector"}
     assert {finding.kind for finding in report.mended} == {"wrong-count"}
-    assert doctor.repair(collections, "c", BOTH).remaining == []
+    assert checkup.repair(collections, "c", BOTH).remaining == []
 
 
 def test_a_text_that_is_not_what_was_ingested_is_read_again(collections: FaissCollections, store: VectorStore) -> None:
     """It cannot be mended from itself: it stays, is told of, and the next sync takes the source up."""
     sql(collections, "UPDATE content SET text = text || ' forged' WHERE doc_key = 2")
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert kinds(report) == {"wrong-text"}
     assert report.remaining == report.found
     assert report.to_ingest == ["file:///docs/d1.txt"]
@@ -190,13 +191,13 @@ def test_a_text_that_is_not_what_was_ingested_is_read_again(collections: FaissCo
     with store.snapshot() as snapshot:
         assert is_read_again(snapshot, "d1.txt")
     store.replace([made("d1.txt")])
-    assert kinds(doctor.examine(collections, "c")) == set()
+    assert kinds(checkup.examine(collections, "c")) == set()
 
 
 def test_a_lost_text_takes_its_document_along(collections: FaissCollections, store: VectorStore) -> None:
     """The store removes what it cannot read any more, and the ledger asks for the source."""
     sql(collections, "DELETE FROM content WHERE doc_key = 2")
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert kinds(report) == {"missing-text", "missing-document"}
     assert (report.remaining, report.to_ingest) == ([], ["file:///docs/d1.txt"])
     with store.snapshot() as snapshot:
@@ -220,9 +221,9 @@ def test_a_line_that_does_not_fit_its_document_asks_for_the_source(
 ) -> None:
     """Nobody can say which of the two is right but the source."""
     store.record([change(line_of(store, "d1.txt"))])
-    found = doctor.examine(collections, "c").found
+    found = checkup.examine(collections, "c").found
     assert ("wrong-line", "file:///docs/d1.txt") in {(finding.kind, finding.subject) for finding in found}
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (report.remaining, report.to_ingest) == ([], ["file:///docs/d1.txt"])
     with store.snapshot() as snapshot:
         assert is_read_again(snapshot, "d1.txt")
@@ -234,7 +235,7 @@ def test_the_ledger_counts_the_chunks_of_the_edition_of_its_time(
     """Another edition has others, and is no damage when it is live."""
     line = line_of(store, "d1.txt")
     store.record([replace(line, chunks=line.chunks + 1)])
-    assert doctor.examine(collections, "c").found == []
+    assert checkup.examine(collections, "c").found == []
 
 
 def test_a_last_chunk_that_is_missing_leaves_text_in_no_chunk(
@@ -246,7 +247,7 @@ def test_a_last_chunk_that_is_missing_leaves_text_in_no_chunk(
     last = "FROM chunk WHERE edition = 1 AND chunk_key = (SELECT max(chunk_key) FROM chunk)"
     sql(collections, f"DELETE FROM vector WHERE chunk_key IN (SELECT chunk_key {last})", f"DELETE {last}")
     sql(collections, "UPDATE edition SET chunks = chunks - 1 WHERE number = 1")
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining) == ({"missing-chunks"}, [])
     assert everything(collections.open("c")) == before
 
@@ -254,7 +255,7 @@ def test_a_last_chunk_that_is_missing_leaves_text_in_no_chunk(
 def test_a_document_without_a_line_gets_one(collections: FaissCollections, store: VectorStore) -> None:
     """It says what there is, and lets the next sync look at the source."""
     sql(collections, "DELETE FROM source WHERE source_uri LIKE '%d1.txt'")
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining) == ({"missing-line"}, [])
     line = line_of(store, "d1.txt")
     assert (line.status, line.version, line.chunks) == (
@@ -270,7 +271,7 @@ def test_a_line_without_its_document_asks_for_the_source(collections: FaissColle
     """What was acknowledged must not be missing in silence."""
     line = line_of(store, "d1.txt")
     store.delete([line.doc_id], leave=[line])
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining) == ({"missing-document"}, [])
     assert report.to_ingest == ["file:///docs/d1.txt"]
     assert line_of(store, "d1.txt").version == ""
@@ -280,7 +281,7 @@ def test_what_came_in_a_message_asks_for_the_message(collections: FaissCollectio
     """A child whose parent the ledger has lost would follow nothing, and stay for ever."""
     parent = "file:///docs/mail.eml"
     store.replace([made("mail.eml!/a.txt", parent=parent)])
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining, report.to_ingest) == ({"missing-parent"}, [], [parent])
     with store.snapshot() as snapshot:
         assert is_read_again(snapshot, "mail.eml")
@@ -289,7 +290,7 @@ def test_what_came_in_a_message_asks_for_the_message(collections: FaissCollectio
 def test_what_was_deleted_does_not_come_back(collections: FaissCollections, store: VectorStore) -> None:
     """A document beside its tombstone goes again, and the tombstone stays."""
     store.record([replace(line_of(store, "d1.txt"), status="deleted", version="", chunks=0)])
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining) == ({"undead-document"}, [])
     assert line_of(store, "d1.txt").status == "deleted"
     with store.snapshot() as snapshot:
@@ -304,7 +305,7 @@ def test_of_two_documents_of_one_source_the_ledger_says_which_stays(
     document = replace(one.document, doc_id="another")
     chunks = [replace(chunk, doc_id="another", chunk_id=f"another:{chunk.ordinal:06d}") for chunk in one.chunks]
     store.replace([Replacement(document, chunks, one.vectors)])
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert (kinds(report), report.remaining) == ({"duplicate-document"}, [])
     with store.snapshot() as snapshot:
         assert [info.doc_id for info in snapshot.documents() if info.title == "d1.txt"] == [one.document.doc_id]
@@ -330,10 +331,10 @@ def test_what_an_ingest_has_put_meanwhile_is_not_overwritten(collections: FaissC
             return Late(info.dimension, name=info.name)
 
     for embedders in (Later("fake"), Slow("fake", "wide")):
-        doctor.repair(collections, "c", embedders)
+        checkup.repair(collections, "c", embedders)
         with store.snapshot() as snapshot:
             assert "All of it is new" in snapshot.document(doc_id_for("file:///docs/d0.txt")).text
-    assert doctor.examine(collections, "c").found == []
+    assert checkup.examine(collections, "c").found == []
 
 
 def test_a_damaged_segment_and_a_lost_vector_at_once(collections: FaissCollections, store: VectorStore) -> None:
@@ -348,7 +349,7 @@ def test_a_damaged_segment_and_a_lost_vector_at_once(collections: FaissCollectio
         "UPDATE edition SET chunks = 1",
         "INSERT INTO content VALUES (99, 'orphan', '[]')",
     )
-    report = doctor.repair(collections, "c", BOTH)
+    report = checkup.repair(collections, "c", BOTH)
     assert report.remaining == []
     assert {"damaged-segment", "missing-vector", "wrong-count", "orphan-rows"} <= kinds(report)
     assert everything(collections.open("c")) == before
@@ -369,7 +370,7 @@ def test_tables_that_are_missing_are_filled_from_the_texts(postgres_url: str) ->
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             [(key,)] = connection.execute(f'SELECT edition_key FROM "{schema}".edition')
             connection.execute(f'DROP TABLE "{schema}".chunk_{key}')
-        report = doctor.repair(collections, "c", BOTH)
+        report = checkup.repair(collections, "c", BOTH)
         assert kinds(report) == {"missing-tables", "unindexed"}
         assert report.remaining == []
         with store.snapshot() as snapshot:
@@ -380,4 +381,4 @@ def test_tables_that_are_missing_are_filled_from_the_texts(postgres_url: str) ->
 def test_a_collection_that_is_not_there(collections: FaissCollections) -> None:
     """As with every command."""
     with pytest.raises(CollectionNotFound):
-        doctor.examine(collections, "nobody")
+        checkup.examine(collections, "nobody")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.receipts import Chain
+from ingest.deletion.receipts import Chain
 from retrieval.errors import InvalidRequest, NotFound, StoreCorrupt, StoreUnavailable, WriterBusy
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from ingest.mending import KINDS, again_from_text, settle
-from ingest.reconciliation import reconcile, reconcile_edition
+from ingest.doctor.mending import KINDS, again_from_text, settle
+from ingest.doctor.reconciliation import reconcile, reconcile_edition
 from retrieval.errors import EditionNotFound
 from retrieval.ports import Collections, Embedders, Finding, VectorStore
 

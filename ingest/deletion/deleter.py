@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ingest import ledger, probes, spool
-from ingest.erasure import Erased, listing, present, select
-from ingest.probes import Evidence, Probe
-from ingest.receipts import Chain, Entry
+from ingest import ledger, spool
+from ingest.deletion import probes
+from ingest.deletion.erasure import Erased, listing, present, select
+from ingest.deletion.probes import Evidence, Probe
+from ingest.deletion.receipts import Chain, Entry
 from retrieval.closing import closing_unless_stopped
 from retrieval.errors import CollectionNotFound, StoreCorrupt, StoreUnavailable, WriterBusy
 from retrieval.ports import Collections, Keeper, VectorStore

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ingest.erasure import Erased, listing, present
+from ingest.deletion.erasure import Erased, listing, present
 from retrieval import filters
 from retrieval.analysis import analyzer
 from retrieval.errors import DocumentNotFound, EditionNotFound, UnknownField
