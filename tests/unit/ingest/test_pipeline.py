@@ -188,7 +188,7 @@ def test_working_ahead_is_bounded_and_stops() -> None:
     assert next(iterator) == 0
     time.sleep(0.2)
     assert len(made) <= 7
-    iterator.close()  # type: ignore[attr-defined]
+    iterator.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "prepare"]
 
 
