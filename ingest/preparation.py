@@ -15,12 +15,13 @@ from pathlib import Path
 from ingest import ledger
 from ingest.indexing import Cutter
 from ingest.loaders import identify, load, ocr
+from ingest.loaders.builder import Recognition
 from ingest.settings import IngestSettings
 from ingest.sources import content_hash, doc_id_for, read_file
 from ingest.sources.identity import member_uri
 from ingest.sources.unpacking import unpack
 from ingest.tasks import Outcome, Prepared, Settled, Task
-from retrieval.errors import FootnoteError, LimitExceeded, LoadError
+from retrieval.errors import FootnoteError, LimitExceeded, LoadError, WorkerDied
 from retrieval.records import Document, SourceRecord
 
 _log = logging.getLogger(__name__)
@@ -33,19 +34,25 @@ def _ignore(line: SourceRecord) -> None:
     """For callers that do not watch."""
 
 
+def _go_on() -> None:
+    """For callers that let recognition take as long as it takes."""
+
+
 def prepare(
     task: Task,
     *,
     cutter: Cutter,
     settings: IngestSettings,
     on_identified: Callable[[SourceRecord], None] = _ignore,
+    before_page: Callable[[], None] = _go_on,
 ) -> Outcome:
     """What becomes of `task`; raises nothing but MemoryError, for all else there are lines.
 
     `on_identified` is told the line with hash and parser before the file is parsed, which may be the end of the
-    process. A source that is as `task.before` says is settled without parsing, unless the task says `force`.
+    process; `before_page` is called before each page whose text is recognised. A source that is as `task.before` says
+    is settled without parsing, unless the task says `force`.
     """
-    return _Preparation(task, cutter, settings).outcome(on_identified)
+    return _Preparation(task, cutter, settings, before_page).outcome(on_identified)
 
 
 def failed(task: Task, error: Exception, known: SourceRecord | None = None) -> Outcome:
@@ -77,7 +84,8 @@ def ocr_languages(settings: IngestSettings) -> str:
 
 
 class _Preparation:
-    def __init__(self, task: Task, cutter: Cutter, settings: IngestSettings) -> None:
+    def __init__(self, task: Task, cutter: Cutter, settings: IngestSettings, before_page: Callable[[], None]) -> None:
+        self._before_page = before_page
         self._task = task
         self._cutter = cutter
         self._settings = settings
@@ -151,7 +159,7 @@ class _Preparation:
             doc_id=line.doc_id,
             metadata=self._task.metadata,
             hint=hint,
-            ocr=self._ocr,
+            ocr=Recognition(self._ocr, self._before_page),
             attach=lambda child, content: attachments.append((child, content)),
         )
         line = _timed(line, "parse", begin)
@@ -172,6 +180,10 @@ class _Preparation:
         """A file that came within another. What is wrong with it is its own failure."""
         line = replace(self._child_line(uri, parent, size=len(data)), content_hash=content_hash(data))
         try:
+            if self._task.alone:
+                raise WorkerDied(
+                    f"{name!r} was not read: reading what came in {self._task.name!r} has ended the process twice"
+                )
             if depth > MAX_DEPTH:
                 raise LimitExceeded(f"{name!r} lies in more than {MAX_DEPTH} files within each other; take it out")
             loader = identify(data, name)

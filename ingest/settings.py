@@ -48,6 +48,9 @@ class IngestSettings(BaseModel):
     ocr: Literal["auto", "never"] = Field(
         "auto", description="Recognise text on scanned pages and images when tesseract is installed, or never."
     )
+    ocr_pages: int = Field(
+        1000, ge=1, description="Scanned pages that one file may have; each of them has `parse_seconds` of its own."
+    )
     ocr_languages: str = Field("eng", description="Languages for tesseract, e.g. `eng+deu`.")
     archive_max_bytes: int = Field(
         8 * 2**30, ge=1, description="What the members of one archive may have together, unpacked."

@@ -27,6 +27,8 @@ class Task:
     """The ledger's line of this source, if it has one."""
     force: bool = False
     """Read it even when nothing has changed."""
+    alone: bool = False
+    """Leave unread what came within it: reading that may be what has ended a worker."""
     parent: str = ""
     """URI of the archive that it came in."""
     depth: int = 0

@@ -23,6 +23,7 @@ RECORDS = frozenset({
     ("retrieval.records", "Box"), ("retrieval.records", "Chunk"), ("retrieval.records", "Document"),
     ("retrieval.records", "Element"), ("retrieval.records", "SourceRecord"),
     ("pathlib", "PosixPath"), ("ingest.engines.channel", "Ready"), ("ingest.engines.channel", "OutOfMemory"),
+    ("ingest.engines.channel", "MoreTime"),
 })  # fmt: skip
 """What a worker's messages may be made of, beside Python's plain values."""
 
@@ -33,6 +34,10 @@ class Ready:
 
 class OutOfMemory:
     """A worker's last word: the file needs more memory than it may take."""
+
+
+class MoreTime:
+    """A page is about to be recognised: the clock begins anew."""
 
 
 class ChannelClosed(FootnoteError):

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingest.engines.channel import ChannelClosed, OutOfMemory, Ready, Silence, receive, send
+from ingest.engines.channel import ChannelClosed, MoreTime, OutOfMemory, Ready, Silence, receive, send
 from ingest.indexing import Cutter
+from ingest.loaders import MESSAGES
 from ingest.preparation import failed
 from ingest.settings import IngestSettings
 from ingest.tasks import Outcome, Task
@@ -64,19 +66,21 @@ class Supervisor:
     def prepare(self, task: Task) -> tuple[Outcome, int]:
         """The outcome and its size in bytes. A task that ends its worker is tried once more in a fresh one.
 
-        Raises Stopped, WorkerMissing.
+        A message is then tried without its attachments, of which one may be to blame. Raises Stopped, WorkerMissing.
         """
         self.busy = task.name, time.monotonic()
         known: list[SourceRecord] = []
+        error: LoadError | None = None
         try:
-            try:
-                return self._tried(task, known)
-            except LoadError:
-                return self._tried(task, known)
-        except LoadError as exc:
-            return failed(task, exc, known[-1] if known else None), 0
+            for attempt in _attempts(task, known):
+                try:
+                    return self._tried(attempt, known)
+                except LoadError as exc:
+                    error = exc
         finally:
             self.busy = None
+        assert error is not None  # noqa: S101 - there is one attempt at least
+        return failed(task, error, known[-1] if known else None), 0
 
     def stop(self) -> None:
         """End the worker with all that it has started, and start no other."""
@@ -117,6 +121,7 @@ class Supervisor:
     def _asked(self, channel: socket.socket, task: Task, known: list[SourceRecord]) -> tuple[Outcome, int]:
         cutter = self._cutter()
         deadline = time.monotonic() + self._settings.parse_seconds
+        pages = 0
         try:
             send(channel, (cutter if cutter.edition != self._edition else None, task), timeout=_START_SECONDS)
             self._edition = cutter.edition
@@ -126,6 +131,12 @@ class Supervisor:
                     return message, size
                 if isinstance(message, OutOfMemory):
                     raise self._too_much_memory(task)
+                if isinstance(message, MoreTime):
+                    pages += 1
+                    if pages > self._settings.ocr_pages:
+                        raise _too_many_pages(task, self._settings.ocr_pages)
+                    deadline = time.monotonic() + self._settings.parse_seconds
+                    continue
                 if not isinstance(message, SourceRecord):
                     raise ChannelClosed("a message out of turn")
                 known.append(message)
@@ -217,6 +228,18 @@ class Supervisor:
         if self._process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _attempts(task: Task, known: Sequence[SourceRecord]) -> Iterator[Task]:
+    """What to try, one after the other; `known` is what was found out by then."""
+    yield task
+    yield task
+    if known and known[-1].media_type in MESSAGES:
+        yield replace(task, alone=True)
+
+
+def _too_many_pages(task: Task, limit: int) -> LimitExceeded:
+    return LimitExceeded(f"{task.name!r} has more than {limit:,} scanned pages; split it, or raise ingest.ocr_pages")
 
 
 def _family(pid: int) -> Iterator[int]:

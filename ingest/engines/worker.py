@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 
-from ingest.engines.channel import ChannelClosed, OutOfMemory, Ready, receive_trusted, send
+from ingest.engines.channel import ChannelClosed, MoreTime, OutOfMemory, Ready, receive_trusted, send
 from ingest.indexing import Cutter
 from ingest.preparation import prepare
 from retrieval.records import SourceRecord
@@ -35,13 +35,20 @@ def main(descriptor: int, life: int, parent: int) -> None:
         def identified(line: SourceRecord) -> None:
             send(channel, line)
 
+        def before_page() -> None:
+            _limit_processor(settings.parse_seconds)
+            send(channel, MoreTime())
+
         while True:
             other_cutter, task = receive_trusted(channel)
             cutter = other_cutter or cutter
             assert cutter is not None  # noqa: S101 - the first task comes with one
             _limit_processor(settings.parse_seconds)
             try:
-                send(channel, prepare(task, cutter=cutter, settings=settings, on_identified=identified))
+                outcome = prepare(
+                    task, cutter=cutter, settings=settings, on_identified=identified, before_page=before_page
+                )
+                send(channel, outcome)
             except MemoryError:
                 send(channel, OutOfMemory())
                 return

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from ingest.loaders import archive
-from ingest.loaders.builder import Origin
+from ingest.loaders.builder import NO_OCR, Origin, Recognition
 from ingest.loaders.detection import detect
 from retrieval.errors import CorruptFile, EncryptedFile, FootnoteError
 from retrieval.records import Document, MetadataValue
@@ -41,15 +41,15 @@ def load(
     metadata: Mapping[str, MetadataValue] | None = None,
     hint: str = "",
     attach: Callable[[str, bytes], None] | None = None,
-    ocr: str = "",
+    ocr: Recognition = NO_OCR,
 ) -> Document:
     """The document in `data`. `metadata` is added to what the file itself tells, and wins over it.
 
     `hint` is the media type that a server gave, for content and names that cannot tell. `attach` is called with the
-    name and the bytes of each file that came within this one. `ocr` names the languages of text on images, e.g.
-    "eng+deu"; empty: it is not recognised. Raises a LoadError (UnsupportedMedia, EncryptedFile, CorruptFile,
-    EmptyDocument, NeedsOcr, LimitExceeded) that names the file and the reason, MissingExtra when the format needs a
-    package that is not installed, or ConfigError for a language that cannot be recognised.
+    name and the bytes of each file that came within this one. `ocr` is for text on images. Raises a LoadError
+    (UnsupportedMedia, EncryptedFile, CorruptFile, EmptyDocument, NeedsOcr, LimitExceeded) that names the file and the
+    reason, MissingExtra when the format needs a package that is not installed, or ConfigError for a language that
+    cannot be recognised.
     """
     loader = identify(data, name, hint)
     origin = Origin(name, source_uri, doc_id, loader.media_type, loader.file_type, metadata or {}, ocr=ocr)
@@ -84,6 +84,9 @@ class _LoaderModule(Protocol):
 def _module(name: str) -> _LoaderModule:
     return cast("_LoaderModule", import_module(f"ingest.loaders.{name}"))
 
+
+MESSAGES = frozenset({"message/rfc822", "application/vnd.ms-outlook"})
+"""Media types of files that others may be attached to."""
 
 _OPENXML = "application/vnd.openxmlformats-officedocument."
 

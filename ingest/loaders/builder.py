@@ -24,6 +24,23 @@ def _drop(name: str, data: bytes) -> None:
     """For callers that want no attachments."""
 
 
+def _go_on() -> None:
+    """For callers that let recognition take as long as it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """How text on images is recognised."""
+
+    languages: str
+    """As tesseract knows them, e.g. "eng+deu"; empty: it is not recognised."""
+    before_page: Callable[[], None] = _go_on
+    """Called before each page: such pages take their time. May raise."""
+
+
+NO_OCR = Recognition("")
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where the bytes come from: goes into the Document as it is."""
@@ -38,8 +55,8 @@ class Origin:
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     attach: Callable[[str, bytes], None] = _drop
     """What a loader hands files over to that came within this one, by name: they become documents of their own."""
-    ocr: str = ""
-    """Languages of text on images, as tesseract knows them, e.g. "eng+deu"; empty: it is not recognised."""
+    ocr: Recognition = NO_OCR
+    """How text on images is recognised."""
 
 
 class Part(NamedTuple):

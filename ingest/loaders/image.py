@@ -12,11 +12,12 @@ VERSION = 1
 
 def load(data: bytes, origin: Origin) -> Document:
     """See `ingest.loaders.load`. A pixel counts as a point: images seldom tell their true size."""
-    if not origin.ocr:
+    if not origin.ocr.languages:
         raise NeedsOcr(f"{origin.name!r} is an image; install tesseract to have its text recognised")
-    found = ocr.recognise(data, languages=origin.ocr, name=origin.name)
+    origin.ocr.before_page()
+    found = ocr.recognise(data, languages=origin.ocr.languages, name=origin.name)
     if not any(page.lines for page in found):
-        raise NeedsOcr(f"{origin.name!r} is an image, and no text was recognised on it ({origin.ocr})")
+        raise NeedsOcr(f"{origin.name!r} is an image, and no text was recognised on it ({origin.ocr.languages})")
     builder = DocumentBuilder()
     lines = (reading_order(pdf_scans.as_lines(page)) for page in found)
     pages = (Page(number, page.height, part) for number, (page, part) in enumerate(zip(found, lines, strict=True), 1))

@@ -22,6 +22,7 @@ import pypdfium2 as pdfium
 from ingest.loaders import pdf_forms, pdf_scans, pdf_text
 from ingest.loaders.builder import DocumentBuilder, Origin, sensible_title, stem
 from ingest.loaders.cleaning import one_line
+from ingest.loaders.pdf_lines import Line
 from ingest.loaders.pdf_order import reading_order
 from ingest.loaders.pdf_pages import Page, add_pages
 from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, LimitExceeded, NeedsOcr
@@ -68,7 +69,11 @@ class _Read:
 
 def _require_text(read: _Read, origin: Origin) -> None:
     if len(read.unread) == len(read.pages):
-        why = f"no text was recognised on them ({origin.ocr})" if origin.ocr else "install tesseract to have them read"
+        why = (
+            f"no text was recognised on them ({origin.ocr.languages})"
+            if origin.ocr.languages
+            else "install tesseract to have them read"
+        )
         raise NeedsOcr(f"{origin.name!r} has no text layer, its pages are images: {why}")
     if not any(page.lines or page.remarks for page in read.pages):
         raise EmptyDocument(f"{origin.name!r} holds no text: its pages are blank or drawings")
@@ -116,10 +121,15 @@ def _page(page: Any, number: int, forms: Any, read: _Read, origin: Origin) -> Pa
     shown = pdf_text.frame(page)
     lines = pdf_text.lines(page, shown)
     if pdf_scans.is_scanned(page, lines, shown.width * shown.height):
-        found = pdf_scans.recognised(page, origin.ocr, origin.name) if origin.ocr else []
+        found = _recognised(page, origin) if origin.ocr.languages else []
         (read.recognised if found else read.unread).append(number)
         lines = found or lines
     return Page(number, shown.height, reading_order(lines), pdf_forms.remarks(page, forms, shown))
+
+
+def _recognised(page: Any, origin: Origin) -> list[Line]:
+    origin.ocr.before_page()
+    return pdf_scans.recognised(page, origin.ocr.languages, origin.name)
 
 
 def _outline(document: Any) -> dict[int, list[tuple[str, int]]]:

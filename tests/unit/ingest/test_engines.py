@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import psutil
@@ -42,6 +43,8 @@ from ingest.loaders import text
 honest = text.load
 
 def load(data, origin):
+    global worker_origin
+    worker_origin = origin
     word = data.split()[0].decode()
     if word in globals():
         globals()[word](data)
@@ -73,6 +76,10 @@ def garbage(data):
         try: os.write(descriptor, b"garbage " * 1000)
         except OSError: pass
     time.sleep(60)
+def scanned(data):
+    for _ in range(int(data.split()[1])):
+        worker_origin.ocr.before_page()
+        time.sleep(0.4)
 def spent(data): os.kill(os.getpid(), signal.SIGXCPU)
 def once(data):
     path = data.split()[1].decode()
@@ -214,6 +221,34 @@ def test_a_task_is_tried_once_more(hostile: Path, tmp_path: Path) -> None:
     """What ends a worker by chance costs nothing."""
     found = run(written(hostile, a=f"once {tmp_path}/tried"))
     assert len(found["a.txt"].documents) == 1
+
+
+def test_each_scanned_page_has_time_of_its_own(hostile: Path) -> None:
+    """Recognising takes seconds a page: five pages take longer than a file may, and are read."""
+    outcome = run(written(hostile, long="scanned 5"), HURRIED)["long.txt"]
+    assert [one.name for one in outcome.documents] == ["long.txt"]
+
+
+def test_scanned_pages_are_counted(hostile: Path) -> None:
+    """A worker cannot buy time for ever by saying that one more page is to come."""
+    few = HURRIED.model_copy(update={"ocr_pages": 2})
+    why, error = reason(run(written(hostile, endless="scanned 100"), few)["endless.txt"])
+    assert why == "limit"
+    assert "more than 2 scanned pages" in error
+
+
+def test_a_message_is_read_without_an_attachment_that_harms(hostile: Path) -> None:
+    """Its text is there; the attachments are failures that say why, each with a line of its own."""
+    message = EmailMessage()
+    message["From"], message["Subject"] = "ann@example.org", "Pump"
+    message.set_content("The pump starts at 40 bar.")
+    message.add_attachment("killed", filename="bad.txt")
+    message.add_attachment("The valve opens at noon.", filename="good.txt")
+    (hostile / "mail.eml").write_bytes(bytes(message))
+    outcome = run([task(hostile / "mail.eml")])["mail.eml"]
+    assert [one.name for one in outcome.documents] == ["mail.eml"]
+    assert "40 bar" in outcome.documents[0].document.text
+    assert [(one.name, one.line.reason) for one in outcome.settled] == [("bad.txt", "crashed"), ("good.txt", "crashed")]
 
 
 def test_what_a_parser_prints_does_no_harm(hostile: Path) -> None:

@@ -11,6 +11,7 @@ import pypdfium2 as pdfium
 import pytest
 
 from ingest.loaders import load, ocr, pdf_scans
+from ingest.loaders.builder import Recognition
 from retrieval.errors import ConfigError, CorruptFile, LimitExceeded, NeedsOcr
 from retrieval.records import Document
 from tests.unit.ingest.files import read
@@ -40,7 +41,7 @@ def png(pixels: bytes) -> bytes:
 
 
 def recognised(data: bytes, name: str, languages: str = "eng") -> Document:
-    return load(data, name=name, source_uri=f"file:///{name}", doc_id="0123456789abcdef", ocr=languages)
+    return load(data, name=name, source_uri=f"file:///{name}", doc_id="0123456789abcdef", ocr=Recognition(languages))
 
 
 @installed

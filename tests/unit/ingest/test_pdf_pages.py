@@ -5,6 +5,7 @@ import time
 import pytest
 
 from ingest.loaders import load, pdf, pdf_scans
+from ingest.loaders.builder import Recognition
 from ingest.loaders.pdf_lines import Line
 from retrieval.errors import CorruptFile, EmptyDocument, FootnoteError, LimitExceeded, NeedsOcr
 from retrieval.records import Box, Document
@@ -161,7 +162,9 @@ def test_recognised_pages_are_text_and_named(monkeypatch: pytest.MonkeyPatch) ->
     """Who reads a citation may want to know that a machine has read the page."""
     lines = [Line("as recognised", 100, 600, 200, 612)]
     monkeypatch.setattr(pdf_scans, "recognised", lambda page, languages, name: lines)
-    document = load(mixed(), name="a.pdf", source_uri="file:///a.pdf", doc_id="0123456789abcdef", ocr="eng")
+    document = load(
+        mixed(), name="a.pdf", source_uri="file:///a.pdf", doc_id="0123456789abcdef", ocr=Recognition("eng")
+    )
     assert document.metadata["pages_recognised"] == (2,)
     assert "pages_without_text" not in document.metadata
     assert document.page_at(document.text.index("as recognised")) == 2
