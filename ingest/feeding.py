@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -12,8 +12,9 @@ from ingest import ledger
 from ingest.planning import Step
 from ingest.preparation import failed
 from ingest.sources import Fetched, Sources
+from ingest.sources.identity import WITHIN
 from ingest.tasks import Outcome, Settled, Task
-from retrieval.errors import FootnoteError, LoadError
+from retrieval.errors import FootnoteError, LimitExceeded, LoadError
 from retrieval.records import MetadataValue
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Feed:
         spool: Path,
         *,
         given: Mapping[str, MetadataValue],
+        most_members: int = 100_000,
     ) -> None:
         self._steps = iter(steps)
         self._sources = sources
@@ -45,6 +47,9 @@ class Feed:
         self._fetching: deque[tuple[Step, Future[Fetched]]] = deque()
         self._changed = threading.Condition()
         self._given_out: dict[str, Task] = {}
+        self._most_members = most_members
+        self._held = Counter[str]()
+        """Members by the source that stands by itself, those of archives within archives included."""
         self._members: deque[Task] = deque()
         self._settled: deque[Outcome] = deque()
         self._closed = False
@@ -65,6 +70,22 @@ class Feed:
                     break
                 self._changed.wait_for(lambda: self._closed or self._members or not self._given_out)
         raise StopIteration
+
+    def admitted(self, outcome: Outcome) -> Outcome:
+        """The outcome, or a failure in its place: archives within archives may have no more members than one."""
+        top = outcome.uri.partition(WITHIN)[0]
+        self._held[top] += len(outcome.members)
+        if self._held[top] <= self._most_members:
+            return outcome
+        for member in outcome.members:
+            member.path.unlink(missing_ok=True)
+        with self._changed:
+            task = self._given_out[outcome.uri]
+        error = LimitExceeded(
+            f"{task.name!r} has more than {self._most_members:,} members, with those of archives within archives; "
+            "unpack it, or raise ingest.archive_max_members"
+        )
+        return failed(task, error)
 
     def take(self, uri: str, members: Sequence[Task]) -> None:
         """The task at `uri` is done with; `members` of an archive are to follow."""

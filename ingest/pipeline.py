@@ -99,7 +99,8 @@ def ingest(
             with _abandoned_on_error(writer):
                 mirror.begin()
                 if plan.steps:
-                    _read_all(plan, sources, engine, mirror, writer, given=given, on_event=tell)
+                    most = settings.archive_max_members
+                    _read_all(plan, sources, engine, mirror, writer, given=given, most_members=most, on_event=tell)
                 writer.finish()
     report = mirror.report
     if options.prune:
@@ -193,14 +194,15 @@ def _read_all(
     writer: Writer,
     *,
     given: Mapping[str, MetadataValue],
+    most_members: int,
     on_event: OnEvent,
 ) -> None:
     """Fetch, read and cut the sources of the plan's steps, and hand what they give to `mirror`."""
     with spool() as folder, _ticking(engine, writer, on_event):
-        feed = Feed(plan.steps, sources, folder, given=given)
+        feed = Feed(plan.steps, sources, folder, given=given, most_members=most_members)
         # The feed is closed first: workers that wait for it would not hear of anything else.
         with closing(engine.prepare(feed)) as outcomes, closing(feed):
-            for outcome in outcomes:
+            for outcome in map(feed.admitted, outcomes):
                 feed.take(outcome.uri, mirror.take(outcome))
                 for settled in feed.settled():
                     mirror.take(settled)

@@ -8,6 +8,7 @@ from typing import Literal
 from ingest import ledger
 from ingest.events import Planned
 from ingest.sources import Source
+from ingest.sources.identity import WITHIN
 from retrieval.ports import Snapshot
 from retrieval.records import MetadataValue, SourceRecord
 
@@ -133,7 +134,7 @@ def plan(
 
 def is_below(uri: str, root: str) -> bool:
     """Whether a sync of `root` concerns `uri`. A web site has pages below it, a page only what came in it."""
-    if uri == root or uri.startswith(root + "!/"):
+    if uri == root or uri.startswith(root + WITHIN):
         return True
     scheme, _, place = root.partition("://")
     is_page = scheme in ("http", "https") and "/" in place

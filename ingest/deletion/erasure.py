@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from ingest import ledger
 from ingest.sources import doc_id_for, uri_for
+from ingest.sources.identity import WITHIN
 from retrieval.errors import DocumentNotFound, InvalidRequest
 from retrieval.filters import In
 from retrieval.ports import Snapshot
 from retrieval.records import DocumentInfo, SourceRecord, chunk_id
 
-WITHIN = "!/"
-"""Between the URI of an archive or message and the name of what it holds."""
 _PAGE = 1_000
 
 

@@ -8,6 +8,9 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 from retrieval.errors import SourceNotFound
 
+WITHIN = "!/"
+"""Between the URI of an archive or message and the name of what it holds."""
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters at least: "C://" is a drive
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -40,7 +43,7 @@ def path_for(uri: str) -> Path:
 def member_uri(parent: str, name: bytes | str, number: int = 1) -> str:
     """URI of what lies within another source. `number` tells members of the same name apart."""
     quoted = quote_from_bytes(name, safe="/") if isinstance(name, bytes) else quote(name, safe="/")
-    return f"{parent}!/{quoted}" + (f"#{number}" if number > 1 else "")
+    return f"{parent}{WITHIN}{quoted}" + (f"#{number}" if number > 1 else "")
 
 
 def scheme_of(argument: str) -> str:

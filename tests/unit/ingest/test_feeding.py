@@ -163,3 +163,23 @@ def test_an_outcome_of_a_failed_task_says_what_it_was(tmp_path: Path) -> None:
     task = Task("web:a", "a", tmp_path / "a", 1, before=before)
     (line,) = settled_lines(failed(task, FetchError("later")))
     assert (line.attempts, line.reason, line.error) == (3, "unreadable", "later")
+
+
+def test_archives_within_archives_have_no_more_members_than_one(tmp_path: Path) -> None:
+    """What would become a million files is a failure of the archive that goes too far; its copies are gone."""
+    web = Web(["a.zip"])
+    feed = Feed(web.steps, web, tmp_path, given={}, most_members=3)
+    outer = next(feed)
+    members = [Task(f"web:a.zip!/{n}.zip", f"{n}.zip", tmp_path / f"m{n}", 1, temporary=True) for n in range(2)]
+    assert feed.admitted(Outcome(outer.uri, members=tuple(members))).members == tuple(members)
+    feed.take(outer.uri, members)
+    inner = next(feed)
+    copies = [tmp_path / f"copy{n}" for n in range(2)]
+    for copy in copies:
+        copy.write_text("x")
+    within = tuple(Task(f"{inner.uri}!/{copy.name}", copy.name, copy, 1, temporary=True) for copy in copies)
+    refused = feed.admitted(Outcome(inner.uri, members=within))
+    (settled,) = refused.settled
+    assert (settled.line.source_uri, settled.line.reason, refused.members) == (inner.uri, "limit", ())
+    assert "more than 3 members" in settled.line.error
+    assert not any(copy.exists() for copy in copies)

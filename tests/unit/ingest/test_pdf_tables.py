@@ -38,7 +38,7 @@ def test_cells_of_a_row_are_told_apart_and_signs_belong_to_their_numbers() -> No
 def test_a_header_written_column_by_column_is_put_together() -> None:
     """Some programs write both lines of a header cell before the next cell."""
     cells = [(300, 700, "July 1,"), (306, 688, "2023"), (400, 700, "June 25,"), (406, 688, "2022")]
-    cells += [(round(x), y, text) for y, row in SALES[2:] for x, text in row]
+    cells += [(round(x), round(y), text) for y, row in SALES[2:] for x, text in row]
     document = read(pages([cells]), "a.pdf")
     assert document.text.startswith("July 1, 2023 | June 25, 2022\nNet sales:\nProducts | $60,584")
 
