@@ -35,6 +35,7 @@ from pathlib import Path
 import psutil
 
 from evals.bench.store_places import temporary_place
+from ingest.doctor.checkup import examine
 from ingest.sources import content_hash, uri_for
 from retrieval.build import build_collections
 from retrieval.settings import RetrievalSettings
@@ -56,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--postgres-url", default="", help="of a server for pgvector; default: one of its own")
     parser.add_argument("--longest", type=float, default=6.0, help="seconds after which a run is killed at the latest")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", default="", help="retrieval.model, e.g. one that evals.bench.static_model has made")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="footnote-crash-") as temporary, _place(options) as settings:
+        if options.model:
+            settings["FOOTNOTE_RETRIEVAL__MODEL"] = options.model
         torture = Torture(Path(temporary), settings, random.Random(options.seed), options.longest)
         while torture.kills < options.kills:
             torture.cycle(options.documents, most=options.kills)
@@ -178,6 +182,8 @@ class Torture:
         watchdog.cancel()
         if process.returncode == -signal.SIGKILL:
             self.kills += 1
+            if self.kills % 20 == 0:
+                print(f"{self.kills} kills, {self.runs} runs, {len(self.faults)} faults", file=sys.stderr, flush=True)
             self.moments.append(len(acknowledged) / max(1, total))
         elif not done and process.returncode != 1:
             self.faults.append(f"exit code {process.returncode}")
@@ -219,9 +225,6 @@ class Torture:
         self.faults += [f"stale: {uri}" for uri, digest in acknowledged.items() if lines.get(uri, digest) != digest]
         contents = Counter(lines[uri] for uri in uris if uri in lines)
         self.faults += [f"content twice: {digest}" for digest, times in contents.items() if times > 1]
-        found = self._footnote("doctor", "-c", COLLECTION)
-        if found.returncode:
-            self.faults.append(f"doctor: {found.returncode}: {found.stdout[:500]} {found.stderr[:500]}")
         left = sum(_is_worker_of(process, self.last) for process in psutil.process_iter(["cmdline"]))
         if left:
             self.faults.append(f"{left} workers outlived their parent")
@@ -237,12 +240,13 @@ class Torture:
             self.faults.append(f"{len(documents)} documents of {len(on_disk)} files")
 
     def _content(self) -> tuple[dict[str, str], list[tuple[str, str]]]:
-        """The hashes of the ledger by URI; URI and id of each document."""
+        """The hashes of the ledger by URI; URI and id of each document. The doctor has a look as well."""
         given = {name.removeprefix("FOOTNOTE_RETRIEVAL__").lower(): value for name, value in self.settings.items()}
         settings = RetrievalSettings.model_validate({**given, "path": self.folder / "data"})
         with closing(build_collections(settings)) as collections:
             if COLLECTION not in collections.names():
                 return {}, []
+            self.faults += [f"doctor: {finding}" for finding in examine(collections, COLLECTION).found]
             with closing(collections.open(COLLECTION)) as store, store.snapshot() as snapshot:
                 lines = {line.source_uri: line.content_hash for line in snapshot.sources()}
                 infos = snapshot.documents(limit=1_000_000)
