@@ -64,7 +64,8 @@ class Short:
     members: NDArray[np.int32]
     """Shape (n,): positions, those of equal vectors side by side."""
     starts: NDArray[np.int32]
-    """Shape (distinct + 1,): the positions of distinct vector i are members[starts[i]:starts[i + 1]]."""
+    """Shape (distinct + 1,): the positions of distinct vector i are members[starts[i]:starts[i + 1]], and none of one
+    that was taken out (see `removal`)."""
 
     def nearest(self, vector: Vectors, breadth: int) -> Positions:
         """About the `breadth` nearest, best first as far as codes can tell."""
@@ -148,9 +149,11 @@ def flat(dimension: int, parts: Iterable[Vectors]) -> Dense:
 
 
 def with_short_way(dense: Dense, kind: IndexKind) -> Dense:
-    """The same vectors with a short way of that kind, when there are enough of them."""
+    """The same vectors with a short way of that kind, when there are enough of them; one that is there is kept."""
     if kind == "flat" or len(dense) < APPROXIMATE_CHUNKS:
         return Dense(dense.flat)
+    if dense.short and dense.short.kind == kind:
+        return dense
     members, starts = _copies(dense.vectors)
     distinct = members[starts[:-1]]
     with _threads(usable_cores()):

@@ -245,8 +245,8 @@ class IndexWriter:
         except (FileNotFoundError, SegmentInvalid):
             self._build(catalog, row)
             return
-        merged = segments.merge([segment], [~segment.mask(dead)])
-        self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), merged)
+        rest = segments.without_dead(segment, ~segment.mask(dead))
+        self._put(catalog, row.edition, _Step([], [row], row.first_key, row.last_key, read_at), rest)
 
     def _build(self, catalog: Catalog, row: SegmentRow) -> None:
         """Put what lives in the range of a segment in its place, from the catalog."""

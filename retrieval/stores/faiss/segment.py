@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.analysis import ANALYSIS_VERSION
 from retrieval.stores import postings
-from retrieval.stores.faiss import dense, ids
+from retrieval.stores.faiss import dense, ids, removal
 from retrieval.stores.faiss.dense import Dense, IndexKind
 from retrieval.stores.faiss.ids import Ids
 from retrieval.stores.faiss.index_rows import IndexInput
@@ -80,6 +80,13 @@ def merge(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
         ids.merge([segment.ids for segment in segments], alive),
         np.concatenate([segment.documents[live] for segment, live in zip(segments, alive, strict=True)]),
     )
+
+
+def without_dead(segment: Segment, alive: Mask) -> Segment:
+    """The live chunks of one segment, with its short way where that need not be built anew."""
+    rest = merge([segment], [alive])
+    short = segment.dense.short and removal.without(segment.dense.short, alive)
+    return replace(rest, dense=Dense(rest.dense.flat, short))
 
 
 def with_short_way(segment: Segment, kind: IndexKind) -> Segment:

@@ -1,8 +1,11 @@
 """The dense index of a segment: what the short way to candidates keeps, whatever is filtered, deleted or damaged."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +14,7 @@ from retrieval.errors import EmbedderMismatch, StoreUnavailable
 from retrieval.filters import Compare
 from retrieval.ports import VectorStore
 from retrieval.records import Hit
-from retrieval.stores.faiss import FaissCollections, dense, index_writer, segment
+from retrieval.stores.faiss import FaissCollections, dense, index_writer, removal, segment
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
@@ -269,3 +272,57 @@ def test_a_read_only_catalog_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     store.close()
     with sqlite3.connect(tmp_path / "c" / "catalog.db") as db:
         assert db.execute("SELECT count(*) FROM document").fetchone() == (299,)
+
+
+def test_a_graph_outlives_what_is_taken_out_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of deletions leave it as good as it was, with no code of what is gone, not even as another's stand-in."""
+    monkeypatch.setattr(removal, "MOST_WAYMARKS", 0.2)
+    rows = vectors(6000)
+    rows[5000:5500] = rows[:500]  # copies
+    index = made(rows, "hnsw")
+    rng = np.random.default_rng(5)
+    for _ in range(5):
+        alive = rng.random(len(rows)) > 0.03
+        assert index.short is not None
+        short = removal.without(index.short, alive)
+        assert short is not None
+        gone, rows = rows[~alive], rows[alive]
+        index = dense.Dense(dense.flat(DIMENSION, [rows]).flat, short)
+        codec: Any = faiss.downcast_index(short.index.storage)
+        left = set(map(bytes, codec.sa_encode(rows)))
+        assert set(map(bytes, codec.sa_encode(gone))) - left, "some codes are of what is gone alone"
+        assert set(map(bytes, faiss.vector_to_array(codec.codes).reshape(codec.ntotal, -1))) == left
+        assert recall(index, rows, 10) > 0.95
+    assert dense.with_short_way(index, "hnsw") is index
+
+
+def test_a_graph_is_given_up_when_much_of_it_is_gone() -> None:
+    """Waymarks are looked at in vain: with too many, and with nothing left, it is built anew."""
+    index = made(vectors(400), "hnsw").short
+    assert index is not None
+    assert removal.without(index, np.arange(400) >= 40) is None
+    assert removal.without(index, np.zeros(400, dtype=np.bool_)) is None
+    kept = removal.without(index, np.arange(400) >= 10)
+    assert kept is not None
+    assert len(kept.members) == 390
+    assert removal.without(kept, np.arange(390) >= 11) is None, "those of earlier rounds count"
+
+
+def test_a_purge_keeps_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One document of many goes without a graph being built, and the doctor finds nothing wrong afterwards."""
+    collections = FaissCollections(tmp_path)
+    collections.create("c", embedder=FakeEmbedder().info)
+    texts = [f"pump{i} valve{i * 7} bar{i * 13}" for i in range(300)]
+    with closing(collections.open("c", writable=True)) as store:
+        store.replace([replacement(f"d{i}", [text]) for i, text in enumerate(texts)])
+    with closing(collections.open("c", writable=True)) as store:
+        store.delete(["d7"])
+    monkeypatch.setattr(dense, "_graph", None)  # who builds one, fails
+    with closing(collections.keeper("c")) as keeper:
+        keeper.purge()
+        assert list(keeper.check()) == []
+    assert list((tmp_path / "c" / "segments").glob("*/short-hnsw.faiss"))
+    gone, there = FakeEmbedder().embed_queries([texts[7], texts[8]])
+    with closing(collections.open("c")) as store, store.snapshot() as snapshot:
+        assert snapshot.search_dense(there, k=1)[0].chunk_id.startswith("d8:")
+        assert not any(hit.chunk_id.startswith("d7:") for hit in snapshot.search_dense(gone, k=300))
