@@ -8,6 +8,7 @@ from ingest.sources.identity import scheme_of
 from ingest.sources.local import LocalFiles
 from ingest.sources.records import Fetched, Place, Source, Sources
 from ingest.sources.standard_input import StandardInput
+from retrieval.errors import InvalidRequest
 
 
 def discover(
@@ -96,6 +97,8 @@ class _Sources:
                     yield source
 
     def _root(self, argument: str | Path) -> str:
+        if not str(argument).strip():  # as a path it would be the working directory
+            raise InvalidRequest(f"SOURCE {argument!r} names nothing; is a variable of your script empty?")
         place = self._places.of(argument)
         root = place.root(argument)
         self._roots[root] = place

@@ -27,7 +27,7 @@ class StandardInput:
         self._stream = stream
         self._content: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._size = 0
-        self._error: LimitExceeded | None = None
+        self._error: LimitExceeded | FetchError | None = None
 
     def root(self, argument: str | Path) -> str:
         """The URI that the name makes."""
@@ -35,6 +35,8 @@ class StandardInput:
             raise InvalidRequest(f"{str(argument)!r} came by standard input; to read it again, pipe it to `-` again")
         if not self._name.strip():
             raise InvalidRequest("standard input needs a name, e.g. `notes.md`; its extension says what it is")
+        if self._stream is None and sys.stdin is None:
+            raise InvalidRequest("standard input is closed; pipe the document to `footnote ingest -`")
         return f"stdin:{quote(self._name, safe='/')}"
 
     def find(self, roots: Sequence[str]) -> Iterator[Source]:
@@ -65,9 +67,13 @@ class StandardInput:
             return
         self._content = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - `close` closes it
         stream = self._stream or sys.stdin.buffer
-        while block := stream.read(_STEP):
-            self._size += len(block)
-            if self._size > self._max_bytes:
-                self._error = too_large(self._name, self._size, self._max_bytes)
-                return
-            self._content.write(block)
+        try:
+            while block := stream.read(_STEP):
+                self._size += len(block)
+                if self._size > self._max_bytes:
+                    self._error = too_large(self._name, self._size, self._max_bytes)
+                    return
+                self._content.write(block)
+        except OSError as exc:  # it is a folder, or the disk of temporary files is full
+            reason = (exc.strerror or type(exc).__name__).lower()
+            self._error = FetchError(f"{self._name!r} cannot be read from standard input: {reason}")

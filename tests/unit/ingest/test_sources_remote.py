@@ -1,5 +1,6 @@
 """Places that fsspec reaches, by its file system in memory, and standard input."""
 
+import errno
 import io
 import json
 import os
@@ -177,6 +178,34 @@ def test_standard_input_cannot_be_read_again(tmp_path: Path) -> None:
         assert [source.name for source in discover(["./-", Path("-")])] == ["-"]
     finally:
         os.chdir(old)
+
+
+def test_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cron and supervisors may start a command."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidRequest, match="standard input is closed"):
+        discover(["-"])
+
+
+def test_standard_input_that_fails_is_a_failure_of_its_document(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other sources of the run go on."""
+
+    def read(size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=read)))
+    (source,) = sources = discover(["-"], stdin_name="a.md")
+    with pytest.raises(FetchError, match=r"'a\.md' cannot be read from standard input: input/output error"):
+        sources.fetch(source, tmp_path)
+
+
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_name_is_not_the_working_directory(nothing: str) -> None:
+    """It is a variable that a script has forgotten to set."""
+    with pytest.raises(InvalidRequest, match="variable of your script"):
+        discover([nothing])
 
 
 def test_sources_of_many_kinds_are_one_list(memory: Any, stdin: io.BytesIO, tmp_path: Path) -> None:
