@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ingest import ledger, planning
-from ingest.planning import Plan, Step
+from ingest.planning import Family, Plan, Step
 from ingest.sources import content_hash, read_file
 from retrieval.errors import LoadError
 from retrieval.records import MetadataValue, SourceRecord
@@ -31,11 +31,11 @@ class Action:
 
 def actions(plan: Plan, *, given: Mapping[str, MetadataValue], max_bytes: int, prune: bool) -> list[Action]:
     """All that a run would do, those first that take work. Larger files than `max_bytes` are not read."""
-    gone = {uri: line for uri, line in plan.gone.items() if planning.has_document(line)}
+    gone = dict(plan.gone)
     found = list(_worked_on(plan, gone, given, max_bytes))
     found += [Action("failed", line.source_uri) for line in plan.failures]
     found += [Action("deleted", line.source_uri) for line in plan.deleted]
-    found += [Action("pruned" if prune else "gone", uri) for uri in gone]
+    found += [Action("pruned" if prune else "gone", uri) for uri, line in gone.items() if planning.has_document(line)]
     return found + [Action("unchanged", source.uri) for source in plan.unchanged]
 
 
@@ -47,14 +47,17 @@ def totals(found: Sequence[Action]) -> dict[str, int]:
 def _worked_on(
     plan: Plan, gone: dict[str, SourceRecord], given: Mapping[str, MetadataValue], max_bytes: int
 ) -> Iterator[Action]:
+    family = Family(plan.lines)
     by_hash = defaultdict(list)
     for uri, line in gone.items():
-        by_hash[line.content_hash].append(uri)
+        if line.status == "ingested":
+            by_hash[line.content_hash].append(uri)
     for step in plan.steps:
         digest = _digest(step, max_bytes) if step.before or gone else ""
-        if step.before is None and digest and by_hash[digest]:
-            before = by_hash[digest].pop(0)
-            del gone[before]
+        before = next((uri for uri in by_hash[digest] if uri in gone), "") if step.before is None and digest else ""
+        if before:
+            for line in (gone[before], *family.below(before)):  # what came in it moves, too
+                gone.pop(line.source_uri, None)
             yield Action("moved", step.source.uri, before)
         elif _is_as_before(step, digest, given):
             yield Action("unchanged", step.source.uri)

@@ -157,8 +157,9 @@ class Mirror:
         gone = [line.doc_id]  # what is an archive now may have been a document before
         for one in left:
             gone += [lost.doc_id for lost in (one, *self._family.below(one.source_uri)) if lost.status != "deleted"]
-        if line.source_uri not in self._plan.lines:
-            gone += self._moves.take(line.content_hash)
+        if line.source_uri not in self._plan.lines and (moved := self._moves.take(line.content_hash)):
+            self.report.moved += 1
+            gone += moved
         with self._lock:
             self._archives[line.source_uri] = _Archive(settled, len(members) + 1, tuple(dict.fromkeys(gone)))
 

@@ -592,3 +592,19 @@ def test_a_plan_says_what_a_run_would_do(sync: Sync) -> None:
     assert sync.lines() == before
     done = sync(PRUNE)
     assert (done.moved, done.pruned, done.ingested, done.unchanged) == (1, 1, 3, 2)
+
+
+def test_a_plan_moves_what_came_in_a_message_or_an_archive_with_it(sync: Sync) -> None:
+    """An attachment is not gone when its message is elsewhere; the run says the same."""
+    sync.write("m.eml", mail(a_txt=b"The attached pump."))
+    sync.write("z.zip", archive(**{"b.txt": "The packed pump."}))
+    sync()
+    for name in ("m.eml", "z.zip"):
+        (sync.folder / name).rename(sync.folder / f"moved-{name}")
+    found = actions(plan_of(sync), given={}, max_bytes=10**6, prune=True)
+    assert {(one.action, one.uri.rsplit("/", 1)[1]) for one in found} == {
+        ("moved", "moved-m.eml"), ("moved", "moved-z.zip"),
+    }  # fmt: skip
+    done = sync(PRUNE)
+    assert (done.moved, done.pruned) == (2, 0)
+    assert set(sync.texts()) == {"moved-m.eml", "moved-m.eml!/a.txt", "moved-z.zip!/b.txt"}
