@@ -180,7 +180,7 @@ def _is_same(source: Source, before: SourceRecord) -> bool:
 
 
 def _again(source: Source, before: SourceRecord, *, force: bool) -> Step:
-    retried = before.status != "ingested" and _is_same(source, before)
+    retried = before.status != "ingested" and (bool(source.problem) or _is_same(source, before))
     return Step(source, "retried" if retried else "changed", before, force)
 
 

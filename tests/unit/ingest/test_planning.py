@@ -156,6 +156,13 @@ def test_a_failure_without_a_reason_is_tried_again() -> None:
     assert steps(made([source("a")], [line("a", "failed")])) == [("retried", "a")]
 
 
+def test_what_still_cannot_be_read_is_tried_again_not_changed() -> None:
+    """A dangling link of the last run that dangles still: nothing says that it has changed."""
+    before = line("a", "failed", reason="unreadable", validator="")
+    (step,) = made([source("a", "", problem="it is a link whose target does not exist")], [before]).steps
+    assert step.action == "retried"
+
+
 def test_a_failure_is_tried_again_when_told_to() -> None:
     """As `footnote retry` does, and its bytes are read even if they are as they were."""
     failed = ledger.failure(line("a"), CorruptFile("x"))
