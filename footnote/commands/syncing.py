@@ -230,16 +230,24 @@ def parse_metadata(entry: str) -> "tuple[str, MetadataValue]":
     """`year=2023` gives a number, `draft=true` a boolean, `tags=["a","b"]` a list, all else text."""
     import json
 
+    from ingest.sources import sidecars
+
     name, equals, text = entry.partition("=")
     if not equals or not name:
         raise InvalidRequest(f"--metadata {entry!r}: write name=value")
     try:
         value = json.loads(text)
-    except ValueError:
-        return name, text
-    if isinstance(value, list):
-        return name, tuple(value)
-    return name, value if isinstance(value, str | int | float | bool) else text
+    except (ValueError, RecursionError):
+        value = text
+    value = tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, str | int | float | bool | tuple):
+        value = text
+    if not sidecars.fits(name, value):
+        raise InvalidRequest(
+            f"--metadata {entry!r}: write name=value, the name not beginning with $, the value a text, a finite number "
+            "within 64 bits, true, false, or a list of texts or of numbers"
+        )
+    return name, value
 
 
 def say(text: str) -> None:

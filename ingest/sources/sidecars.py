@@ -9,6 +9,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 from retrieval.errors import CorruptFile
@@ -44,12 +45,17 @@ def parse(data: bytes, name: str) -> dict[str, MetadataValue]:
     return {key: value for key, value in values.items() if value != ()}
 
 
+def fits(key: str, value: Any) -> bool:
+    """Whether `value` can be metadata, and `key` the name of its field; for what came by another way than a file."""
+    return _is_field(key) and (_is_list(value) if isinstance(value, tuple | list) else _is_scalar(value))
+
+
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
 def _value(key: str, value: Any, name: str) -> MetadataValue:
-    if not key or key.startswith("$") or not _is_text(key):
+    if not _is_field(key):
         raise _invalid(name, f"has an attribute {key!r:.100}, which cannot be the name of a field")
     if isinstance(value, dict):
         typed = value.get("value")
@@ -67,10 +73,18 @@ def _value(key: str, value: Any, name: str) -> MetadataValue:
 
 
 def _list(key: str, values: list[Any], name: str) -> MetadataValue:
-    kinds = {type(value) for value in values}
-    if not all(map(_is_scalar, values)) or bool in kinds or not (len(kinds) <= 1 or kinds == {int, float}):
+    if not _is_list(values):
         raise _invalid(name, f"has an attribute {key!r:.100} with the list {values!r:.100}")
-    return tuple(map(float, values)) if kinds == {int, float} else tuple(values)
+    return tuple(map(float, values)) if set(map(type, values)) == {int, float} else tuple(values)
+
+
+def _is_list(values: Sequence[Any]) -> bool:
+    kinds = set(map(type, values))
+    return all(map(_is_scalar, values)) and bool not in kinds and (len(kinds) <= 1 or kinds == {int, float})
+
+
+def _is_field(key: str) -> bool:
+    return bool(key) and not key.startswith("$") and _is_text(key)
 
 
 def _is_scalar(value: Any) -> bool:

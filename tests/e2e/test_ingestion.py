@@ -95,6 +95,15 @@ def test_retry_takes_only_failed_sources(footnote: Footnote, papers: Path) -> No
     assert footnote.json("retry", "-m", "year=2023", code=3)["known_failures"] == 0
 
 
+@pytest.mark.parametrize("entry", ["year", "=1", "a=NaN", "a=1e999", "$or=3", 'a=[1, "x"]', f"a={2**63}"])
+def test_metadata_that_cannot_be_is_refused_before_anything_is_done(
+    footnote: Footnote, papers: Path, entry: str
+) -> None:
+    """The error names the option, as no document is to blame."""
+    assert f"--metadata {entry!r}" in footnote("ingest", str(papers), "-m", entry, code=1).stderr
+    assert documents(footnote) == 0
+
+
 def test_a_dry_run_writes_nothing(footnote: Footnote, papers: Path) -> None:
     """Not even a collection; it lists what would be done."""
     shown = footnote("ingest", "papers", "--dry-run").stdout

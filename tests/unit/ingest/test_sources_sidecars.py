@@ -1,11 +1,12 @@
 """The format of metadata files."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 
-from ingest.sources.sidecars import parse
+from ingest.sources.sidecars import fits, parse
 from retrieval.errors import CorruptFile
 
 
@@ -95,3 +96,17 @@ def test_what_is_no_metadata_file_is_refused(data: bytes) -> None:
     """Whatever it is."""
     with pytest.raises(CorruptFile, match="'x'"):
         parse(data, "x")
+
+
+@pytest.mark.parametrize("value", [2023, -1.5, True, "text", "", ("a", "b"), (1, 2.5), ()])
+def test_values_that_can_be_metadata(value: object) -> None:
+    """Those that a filter can compare."""
+    assert fits("name", value)
+
+
+@pytest.mark.parametrize("value", [None, math.inf, math.nan, 2**63, "\ud800", "a\0", (1, "x"), (True,), ((1,),), {}])
+def test_values_that_cannot_be_metadata(value: object) -> None:
+    """Neither can names that look like operators."""
+    assert not fits("name", value)
+    assert not fits("$or", 1)
+    assert not fits("", 1)
