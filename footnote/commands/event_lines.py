@@ -48,4 +48,4 @@ def _progress(count: "Ingested", event: Any) -> dict[str, Any]:
 def print_line(event: str, data: dict[str, Any]) -> None:
     """One event, at once."""
     line = json.dumps({"event": event, **data}, ensure_ascii=False, default=str)
-    print(line, flush=True)
+    print(f"{line}\n", end="", flush=True)  # in one piece: Ctrl-C may come between two
