@@ -25,19 +25,24 @@ Resolver = Callable[[str, int], Sequence[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _CREDENTIALS = tuple(
-    map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "168.63.129.16/32", "192.0.0.192/32"))
+    map(
+        ipaddress.ip_network,
+        "169.254.0.0/16 168.63.129.16/32 192.0.0.192/32 100.100.100.200/32 "
+        "fe80::/10 fd00:ec2::/32 fd20:ce::254/128".split(),
+    )
 )
 """Where clouds give credentials to their machines: never fetched from."""
 
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
-        ("192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "::/96", "64:ff9b:1::/48", "fec0::/10", "5f00::/16"),
+        ("192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20"),
     )
 )
 """Beyond what Python takes for private; it depends on its version."""
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/96", "::ffff:0:0:0/96", "::/96")))
+"""IPv6 addresses that end in the IPv4 address they stand for: RFC 6052, RFC 8215, RFC 2765, RFC 4291 2.5.5.1."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -64,7 +69,7 @@ def _innermost(ip: Address) -> Address:
     """The IPv4 address that an IPv6 address stands for, where it does."""
     while isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in _NAT64:
+        if any(ip in network for network in _TRANSLATED) and not (ip.is_loopback or ip.is_unspecified):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is None:
             return ip

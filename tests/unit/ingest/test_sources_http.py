@@ -103,7 +103,7 @@ def test_a_name_that_cannot_be_sent_is_refused(name: str) -> None:
     """127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 0.0.0.0 0.1.2.3 100.64.0.1 100.100.100.200 169.254.169.254
     192.0.0.192 198.18.0.1 224.0.0.1 240.0.0.1 255.255.255.255 168.63.129.16 :: ::1 fe80::1 fe80::1%eth0 fc00::1
     fd00:ec2::254 fec0::1 ff02::1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1
-    2002:7f00:1:: 2001:0:1::1 not-an-address""".split(),
+    ::ffff:0:127.0.0.1 3fff::1 2002:7f00:1:: 2001:0:1::1 not-an-address""".split(),
 )
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     """Private, local, reserved, and those within IPv6 addresses that stand for them."""
@@ -120,7 +120,9 @@ def test_private_addresses_can_be_allowed_but_never_those_with_credentials() -> 
     """A wiki within the company, but not the metadata service of a cloud."""
     for address in ("127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fc00::1"):
         assert refusal(address, allow_private=True) == ""
-    for address in ("169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "0.0.0.0", "224.0.0.1"):
+    clouds = "169.254.169.254 fe80::1 fd00:ec2::254 fd20:ce::254 100.100.100.200"
+    as_ipv6 = "::ffff:169.254.169.254 ::169.254.169.254 ::ffff:0:169.254.169.254 64:ff9b:1::a9fe:a9fe"
+    for address in f"{clouds} {as_ipv6} 0.0.0.0 224.0.0.1".split():
         assert refusal(address, allow_private=True)
 
 
