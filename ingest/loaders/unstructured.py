@@ -8,6 +8,7 @@ quiet before it is imported.
 import io
 import logging
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -24,6 +25,8 @@ VERSION = 2
 
 _EXTRA = "reading {} files needs: pip install 'footnote[unstructured]'"
 _TEXT = frozenset({"rst", "org"})
+_FILE_OF_TABLE = re.compile(r"^( *\.\. csv-table::.*(?:\n +:.*)*?)\n +:(?:file|url):.*$", re.MULTILINE)
+"""Content of a table that is elsewhere: it is never fetched, and pandoc would give up the whole file for it."""
 
 
 def load(data: bytes, origin: Origin) -> Document:
@@ -31,6 +34,8 @@ def load(data: bytes, origin: Origin) -> Document:
     fields: dict[str, object] = {}
     if origin.file_type in _TEXT:
         text, fields = front_matter.split(clean(decode(data)))
+        if origin.file_type == "rst":
+            text = _FILE_OF_TABLE.sub("", text)
         data = text.encode("utf-8")  # pandoc reads nothing else
     elements = _partition(data, origin)
     builder = DocumentBuilder()

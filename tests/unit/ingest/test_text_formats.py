@@ -360,6 +360,17 @@ class TestUnstructured:
         with pytest.raises(MissingExtra, match=r"RST files needs: pip install 'footnote\[unstructured\]'"):
             read("Title\n=====\n", "a.rst")
 
+    def test_a_table_from_elsewhere_is_left_out(self) -> None:
+        """The file that it is in is not read, and the rest of the text is there; as a listing it is text."""
+        pytest.importorskip("unstructured")
+        table = ".. csv-table:: Users\n   :header-rows: 1\n   :file: /etc/passwd\n"
+        listing = "::\n\n   :file: shown\n"
+        assert shown(read(f"Title\n=====\n\n{table}\nWords.\n\n{listing}", "a.rst")) == [
+            ("heading", "Title"),
+            ("paragraph", "Words."),
+            ("code", ":file: shown"),
+        ]
+
     def test_restructured_text_is_read(self) -> None:
         """Headings, lists and code, without a network and without the file that an include asks for."""
         pytest.importorskip("unstructured")
