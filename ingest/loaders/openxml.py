@@ -31,7 +31,8 @@ def open_package(opener: Callable[[io.BytesIO], Any], data: bytes, origin: Origi
     try:
         return opener(io.BytesIO(data))
     except (KeyError, ValueError, zipfile.BadZipFile) as exc:
-        raise CorruptFile(f"{origin.name!r} lacks parts that the format requires ({exc}); get a fresh copy") from exc
+        reason = one_line(str(exc))
+        raise CorruptFile(f"{origin.name!r} lacks parts that the format requires ({reason}); get a fresh copy") from exc
 
 
 def core_properties(data: bytes) -> dict[str, str]:
