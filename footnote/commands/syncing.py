@@ -13,7 +13,7 @@ import typer
 
 from footnote.commands.event_lines import json_lines, print_line
 from footnote.commands.shared import console, counted, open_store, receipts_folder, sizes
-from retrieval.errors import CollectionExists, CollectionNotFound, InvalidRequest
+from retrieval.errors import CollectionExists, CollectionNotFound, FootnoteError, InvalidRequest
 
 if TYPE_CHECKING:
     from footnote.config import Settings
@@ -76,6 +76,7 @@ def _sync(
 
     count = Ingested(begins="files (looking for them)")
     with (
+        _ending(count, json=json),
         open_store(settings.retrieval, collection, writable=True) as store,
         _stopping(count),
         tallied(count, quiet=json) as show,
@@ -133,6 +134,21 @@ def _watch(
         if cut_off:
             raise
         say(f"stopped watching after {counted(syncs, 'sync')}")
+
+
+@contextmanager
+def _ending(count: "Ingested", *, json: bool) -> Iterator[None]:
+    """With `json`, a run that does not come to its end says so by the last event of its stream."""
+    try:
+        yield
+    except FootnoteError as exc:
+        if json:
+            print_line("error", {"error": str(exc)})
+        raise
+    except KeyboardInterrupt:
+        if json:
+            print_line("stopped", {"files": count.done, "of": count.total})
+        raise
 
 
 @contextmanager

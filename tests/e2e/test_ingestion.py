@@ -73,6 +73,17 @@ def test_events_are_lines_of_json(footnote: Footnote, papers: Path) -> None:
     assert (lines[-1]["ingested"], len(lines[-1]["failures"])) == (2, 1)
 
 
+def test_the_last_event_says_that_a_run_was_refused(footnote: Footnote, papers: Path) -> None:
+    """Who reads the stream only need not guess why no `end` comes."""
+    footnote("ingest", "papers", code=3)
+    for path in papers.iterdir():
+        path.unlink()
+    shown = footnote("ingest", "papers", "--prune", "--json", code=1).stdout
+    last = json.loads(shown.splitlines()[-1])
+    assert last["event"] == "error"
+    assert "--prune-empty deletes them" in last["error"]
+
+
 def test_known_failures_are_said_and_retried(footnote: Footnote, papers: Path) -> None:
     """Exit code 3 as long as something is not in; `retry` tries it, whether it has changed or not."""
     footnote("ingest", "papers", code=3)
