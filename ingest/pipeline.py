@@ -89,7 +89,7 @@ def ingest(
     found = discover(arguments, settings=settings, exclude=exclude, stdin_name=options.stdin_name)
     with closing(found) as sources:
         plan = make_plan(sources, store=store, settings=settings, metadata=given, options=options)
-        approved = _check_prune(plan, options)
+        approved = check_prune(plan, options)
         tell = _serialised(on_event)
         tell(plan.totals)
         with closing(build_engine(lambda: writer.indexer.cutter, settings)) as engine:
@@ -229,7 +229,7 @@ def _ticking(engine: Engine, writer: Writer, on_event: OnEvent) -> Iterator[None
         thread.join()
 
 
-def _check_prune(plan: Plan, options: Options) -> bool:
+def check_prune(plan: Plan, options: Options) -> bool:
     """Refuse to wipe out what is most likely only not mounted. Raises InvalidRequest; returns whether one said yes."""
     if not options.prune:
         return False

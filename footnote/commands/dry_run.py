@@ -9,8 +9,8 @@ import typer
 
 from footnote.commands.event_lines import print_line
 from footnote.commands.shared import open_store
-from footnote.commands.syncing import own_folders
-from retrieval.errors import CollectionNotFound
+from footnote.commands.syncing import own_folders, say
+from retrieval.errors import CollectionNotFound, InvalidRequest
 
 if TYPE_CHECKING:
     from footnote.config import Settings
@@ -43,6 +43,7 @@ def show_plan(
         actions = examination.actions(
             plan, given=given, max_bytes=settings.ingest.max_file_bytes, prune=options.prune
         )  # fmt: skip
+    _say_if_refused(plan, options)
     if json:
         for one in actions:
             print_line("action", asdict(one))
@@ -53,6 +54,16 @@ def show_plan(
             typer.echo(f"{one.action:10} {one.uri}" + (f" (was {one.before})" if one.before else ""))
     totals = examination.totals(actions)
     typer.echo(", ".join(f"{count:,} {action}" for action, count in totals.items()) or "nothing to do")
+
+
+def _say_if_refused(plan: "Plan", options: "Options") -> None:
+    """The guards of pruning hold for what is only planned, too."""
+    from ingest.pipeline import check_prune
+
+    try:
+        check_prune(plan, options)
+    except InvalidRequest as exc:
+        say(f"a run would refuse this: {exc}")
 
 
 def _planned(settings: "Settings", collection: str, make: "Callable[[VectorStore | None], Plan]") -> "Plan":

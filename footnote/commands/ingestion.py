@@ -93,7 +93,7 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
     )
     if watch and dry_run:
         raise InvalidRequest("--watch goes on and --dry-run does nothing: leave one of them out")
-    if watch:
+    if watch or dry_run:
         options = replace(options, approve=lambda *_: yes)  # nobody need be there to be asked
     if dry_run:
         show_plan(settings, collection, sources, given, options, json=json)

@@ -147,6 +147,8 @@ def test_a_prune_that_takes_most_wants_a_yes(footnote: Footnote) -> None:
     for n in range(15):
         (folder / f"{n}.txt").unlink()
     assert "15 of 16 documents" in footnote("ingest", "papers", "--prune", code=1).stderr
+    assert "a run would refuse this" in footnote("ingest", "papers", "--prune", "--dry-run").stderr
+    assert "refuse" not in footnote("ingest", "papers", "--prune", "--dry-run", "--yes").stderr
     assert documents(footnote) == 16
     done = footnote("ingest", "papers", "--prune", "--yes")
     assert "deleting 15 documents whose source is gone" in done.stderr
