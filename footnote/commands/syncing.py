@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -178,7 +179,11 @@ def _with_warnings(show: "Callable[[Event], None]") -> "Callable[[Event], None]"
         if isinstance(event, Pruning):
             named = "\n".join(f"  {uri}" for uri in event.uris)
             more = "\n  ..." if event.documents > len(event.uris) else ""
-            say(f"deleting {counted(event.documents, 'document')} whose source is gone:\n{named}{more}")
+            # By `sys.stderr`, which the bar puts above itself; a console of our own would write into it.
+            print(
+                f"deleting {counted(event.documents, 'document')} whose source is gone:\n{named}{more}",
+                file=sys.stderr,
+            )
 
     return tell
 
