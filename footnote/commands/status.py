@@ -9,7 +9,7 @@ import typer
 
 from footnote.commands.editions import editions_as_json
 from footnote.commands.shared import JsonOption, configuration, console, print_json
-from retrieval.errors import CollectionNotFound, InvalidRequest, SourceNotFound, StoreError
+from retrieval.errors import InvalidRequest, SourceNotFound, StoreError
 
 if TYPE_CHECKING:
     from retrieval.ports import Collections, Snapshot
@@ -132,20 +132,28 @@ def _show_source(name: str, names: list[str], collections: "Collections", *, jso
     from ingest.sources import uri_for
 
     uris = list(dict.fromkeys([name.encode("utf-8", "replace").decode(), uri_for(name)]))
-    found = []
+    found, broken = [], False
     for one in names:
         try:
             with closing(collections.open(one)) as store, store.snapshot() as snapshot:
                 found += [{"collection": one, **_as_json(line)} for line in snapshot.sources(uris=uris)]
-        except CollectionNotFound:
+        except StoreError as exc:  # it hides no other
             if len(names) == 1:
                 raise
+            broken = True
+            typer.echo(f"error: {exc}", err=True)
     if not found:
         where = f"collection {names[0]!r}" if len(names) == 1 else "any collection"
         raise SourceNotFound(f"the ledger of {where} knows no source {name!r}; give its URI, or the path of a file")
     if json:
         print_json({"sources": found})
-        return
+    else:
+        _print_lines(found)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _print_lines(found: list[dict[str, Any]]) -> None:
     for line in found:
         width = max(map(len, line))
         for field, value in line.items():

@@ -242,6 +242,9 @@ def test_a_broken_collection_does_not_hide_the_others(footnote: Footnote) -> Non
     assert "good" in done.stdout
     assert "half/catalog.db is missing; restore it" in done.stderr
     assert [entry["name"] for entry in footnote.json("status", code=1)["broken"]] == ["half"]
+    one = footnote("status", "--source", "a.txt", code=1)
+    assert "good" in one.stdout
+    assert "half/catalog.db is missing" in one.stderr
 
 
 def test_the_data_folder_is_not_ingested(footnote: Footnote) -> None:
