@@ -1,6 +1,7 @@
 """`footnote retry`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +38,7 @@ def retry(
 
         footnote retry file:///srv/docs/big.pdf -c filings
     """
+    from ingest.events import Report
     from ingest.pipeline import Options
 
     settings = configuration(context).settings
@@ -49,7 +51,7 @@ def retry(
             say(_missing(top))
     if not present:
         if json:
-            print_line("end", {"collection": collection, "files": 0})
+            print_line("end", {"collection": collection, **asdict(Report())})
         else:
             typer.echo("0 files")
         return

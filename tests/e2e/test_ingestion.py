@@ -95,7 +95,8 @@ def test_known_failures_are_said_and_retried(footnote: Footnote, papers: Path) -
     (papers / "bad.pdf").unlink()
     assert "is not there any more" in footnote("retry").stderr
     assert footnote.json("ingest", "papers", "--prune")["gone"] == 0
-    assert footnote.json("retry")["files"] == 0
+    nothing = footnote.json("retry")
+    assert (nothing["files"], nothing["failures"]) == (0, [])
 
 
 def test_retry_takes_only_failed_sources(footnote: Footnote, papers: Path) -> None:
@@ -180,9 +181,10 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(footnote: Footnote) -> N
     workers = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
-    _, error = process.communicate(timeout=30)
+    output, error = process.communicate(timeout=30)
     assert time.monotonic() - begin < 5
     assert process.returncode == 130
+    assert json.loads(output.splitlines()[-1])["event"] == "stopped"
     assert "of 120 files are done with" in error
     assert "Traceback" not in error
     assert workers
