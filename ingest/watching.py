@@ -95,11 +95,12 @@ class _Watch:
             import watchfiles  # noqa: PLC0415
 
             milliseconds = round(self._quiet * 1000)
-            told = watchfiles.watch(
-                *folders, watch_filter=None, debounce=round(_LONGEST_SECONDS * 1000), step=milliseconds,
-                rust_timeout=milliseconds, yield_on_timeout=True, stop_event=self._stop, ignore_permission_denied=True,
-            )  # fmt: skip
             try:
+                told = watchfiles.watch(
+                    *folders, watch_filter=None, debounce=round(_LONGEST_SECONDS * 1000), step=milliseconds,
+                    rust_timeout=milliseconds, yield_on_timeout=True, stop_event=self._stop,
+                    ignore_permission_denied=True,
+                )  # fmt: skip
                 for changes in told:
                     yield {path for _, path in changes}
             except (OSError, RuntimeError, ValueError) as exc:  # too many folders, gone meanwhile, a name of odd bytes
