@@ -161,13 +161,16 @@ def _stopping(count: "Ingested") -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, stop)
+    interrupted = False
     try:
         yield
     except KeyboardInterrupt:
+        interrupted = True
         say(f"{count.done:,} of {counted(count.total, 'file')} are done with")
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        if not interrupted:  # else the second one counts until the process has ended
+            signal.signal(signal.SIGINT, before)
 
 
 def _with_warnings(show: "Callable[[Event], None]") -> "Callable[[Event], None]":
