@@ -1,7 +1,9 @@
 """Entry point: runs a command, and turns errors into one line on stderr and an exit code."""
 
+import atexit
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -39,6 +41,8 @@ def main() -> None:
 
 
 def _interrupted() -> NoReturn:
+    # As Python ends it gives signals back to the system, which would make of another Ctrl-C an exit code of its own.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     print("stopped; what was reported as done is kept, run the same command to go on", file=sys.stderr)
     raise SystemExit(EXIT_INTERRUPTED) from None
 
