@@ -21,7 +21,7 @@ from ingest.sources import content_hash, doc_id_for, read_file
 from ingest.sources.identity import member_uri
 from ingest.sources.unpacking import unpack
 from ingest.tasks import Outcome, Prepared, Settled, Task
-from retrieval.errors import FootnoteError, LimitExceeded, LoadError, WorkerDied
+from retrieval.errors import FetchError, FootnoteError, LimitExceeded, LoadError, WorkerDied
 from retrieval.records import Document, SourceRecord
 
 _log = logging.getLogger(__name__)
@@ -203,12 +203,14 @@ class _Preparation:
         if spool is None:
             raise LimitExceeded(f"{name!r} is an archive where none may be; take it out, and ingest it by itself")
         path = spool / f"attached-{line.doc_id}"
-        path.write_bytes(data)
         try:
+            path.write_bytes(data)
             archive = replace(self._task, uri=line.source_uri, name=name, path=path, size=len(data), depth=depth)
             unpacked = unpack(archive, settings=self._settings)
+        except OSError as exc:
+            raise FetchError(f"{name!r} cannot be unpacked to {spool}: {exc.strerror}; make room") from exc
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
         self._settled.append(Settled(line, name))
         for problem in unpacked.problems:
             self._fail(self._child_line(problem.uri, line.source_uri), problem.name, problem.error)

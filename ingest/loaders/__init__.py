@@ -1,5 +1,6 @@
 """Bytes to Document: one module per family of formats, chosen by content, imported when first needed."""
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -8,7 +9,7 @@ from typing import Protocol, cast
 from ingest.loaders import archive
 from ingest.loaders.builder import NO_OCR, Origin, Recognition
 from ingest.loaders.detection import detect
-from retrieval.errors import CorruptFile, EncryptedFile, FootnoteError
+from retrieval.errors import CorruptFile, EncryptedFile, FetchError, FootnoteError
 from retrieval.records import Document, MetadataValue
 
 CLEANING_VERSION = 2
@@ -58,11 +59,12 @@ def load(
         return _module(loader.name).load(data, origin)
     except (FootnoteError, MemoryError):
         raise
+    except OSError as exc:
+        if exc.errno not in _OF_THE_MACHINE:
+            raise _corrupt(name, loader, exc) from exc
+        raise FetchError(f"{name!r} cannot be read here: {exc.strerror}; make room, and run the same again") from exc
     except Exception as exc:  # parsers of damaged files raise anything at all
-        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
-        raise CorruptFile(
-            f"{name!r} cannot be read as {loader.file_type.upper()} ({reason}); get a fresh copy"
-        ) from exc
+        raise _corrupt(name, loader, exc) from exc
 
 
 def identify(data: bytes, name: str, hint: str = "") -> Loader:
@@ -73,6 +75,17 @@ def identify(data: bytes, name: str, hint: str = "") -> Loader:
     module, media_type = _FORMATS[file_type]
     media_type = media_type or archive.MEDIA_TYPES[archive.kind(data)]
     return Loader(module, _module(module).VERSION, file_type, media_type)
+
+
+_OF_THE_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS, errno.EAGAIN}
+)
+"""Errors of which the file is innocent: the next run may read it."""
+
+
+def _corrupt(name: str, loader: Loader, exc: Exception) -> CorruptFile:
+    reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+    return CorruptFile(f"{name!r} cannot be read as {loader.file_type.upper()} ({reason}); get a fresh copy")
 
 
 class _LoaderModule(Protocol):

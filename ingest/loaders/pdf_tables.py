@@ -17,6 +17,9 @@ MAX_COLUMNS = 60
 LINE_STEP = 1.7
 """Heights from one line of a cell to the next."""
 
+TOUCH = 0.2
+"""Of a cell's width, that it must share with a column to stand in it."""
+
 _NUMBER = re.compile(r"^[-+(]*(?:[$€£¥]|US\$)?[\s(]*\d[\d,.'\s]*\)?\s?%?\)?$|^[-\u2013\u2014]{1,3}%?$")
 _YEAR = re.compile(r"^(?:19|20)\d\d$")
 
@@ -188,14 +191,21 @@ def _overlap(cell: Cell, column: tuple[float, float]) -> float:
 
 
 def _merged(columns: Sequence[tuple[float, float]], rows: Sequence[_Row]) -> list[tuple[float, float]]:
-    """Neighbours that never occur in one row are one column: an indented label and one that is not."""
-    result: list[tuple[float, float]] = []
-    for column in columns:
-        if result and not any(_has(row, result[-1]) and _has(row, column) for row in rows):
-            result[-1] = (result[-1][0], max(result[-1][1], column[1]))
-        else:
-            result.append(column)
-    return result
+    """Neighbours that never occur in one row are one column, the nearest first.
+
+    A year and the numbers below it, then an indented label and one that is not.
+    """
+    result = list(columns)
+    while True:
+        pairs = [i for i in range(1, len(result)) if not _meet(rows, result[i - 1], result[i])]
+        if not pairs:
+            return result
+        at = min(pairs, key=lambda i: result[i][0] - result[i - 1][1])
+        result[at - 1 : at + 1] = [(result[at - 1][0], max(result[at - 1][1], result[at][1]))]
+
+
+def _meet(rows: Sequence[_Row], left: tuple[float, float], right: tuple[float, float]) -> bool:
+    return any(_has(row, left) and _has(row, right) for row in rows)
 
 
 def _has(row: _Row, column: tuple[float, float]) -> bool:
@@ -207,9 +217,12 @@ def _placed(row: _Row, columns: Sequence[tuple[float, float]]) -> _Placed:
     texts = [""] * len(columns)
     spans = False
     for cell in row.cells:
-        over = _places(cell, columns)
+        overlaps = {i: _overlap(cell, column) for i, column in enumerate(columns)}
+        over = [i for i, overlap in overlaps.items() if overlap > TOUCH * (cell.right - cell.left)]
+        # Long labels reach below the head of the next column; what begins that far right is no label.
+        over = [i for i in over if cell.left < (columns[i][0] + columns[i][1]) / 2] or over
         spans |= len(over) > 1
-        place = over[0] if len(over) == 1 else max(range(len(columns)), key=lambda i: _overlap(cell, columns[i]))
+        place = over[0] if len(over) == 1 else max(overlaps, key=lambda i: overlaps[i])
         if len(over) > 1:  # the first of them that is free
             place = next((i for i in over if not texts[i]), place)
         texts[place] = f"{texts[place]} {cell.text}".strip()

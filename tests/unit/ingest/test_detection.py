@@ -1,14 +1,17 @@
 """What a file is taken for: content first, then name."""
 
 import bz2
+import errno
 import gzip
 import lzma
 
 import pytest
 
-from ingest.loaders import CLEANING_VERSION, identify
+from ingest.loaders import CLEANING_VERSION, identify, load, text
+from ingest.loaders.builder import Origin
 from ingest.loaders.charset import decode, is_binary
-from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, UnsupportedMedia
+from retrieval.errors import CorruptFile, EmptyDocument, EncryptedFile, FetchError, LoadError, UnsupportedMedia
+from retrieval.records import Document
 from tests.unit.ingest.compound import compound
 from tests.unit.ingest.files import container, pdf, read
 
@@ -138,3 +141,17 @@ def test_a_terminal_log_is_text() -> None:
     """Colours are control characters, but few."""
     assert not is_binary(b"\x1b[31merror\x1b[0m: no such file\n")
     assert is_binary(b"text with a \x00 in it")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, FetchError), (errno.EMFILE, FetchError), (None, CorruptFile)]
+)
+def test_a_full_disk_is_no_damage(monkeypatch: pytest.MonkeyPatch, number: int | None, kind: type[LoadError]) -> None:
+    """What the machine lacks may be there in the next run; what a parser says of the bytes stays so."""
+
+    def load_text(data: bytes, origin: Origin) -> Document:
+        raise OSError(number, "no room") if number else OSError("cannot identify image file")
+
+    monkeypatch.setattr(text, "load", load_text)
+    with pytest.raises(kind, match=r"'a\.txt' cannot be read"):
+        load(b"The pump.", name="a.txt", source_uri="file:///a.txt", doc_id="0")
