@@ -225,6 +225,7 @@ class Torture:
         self.faults += [f"stale: {uri}" for uri, digest in acknowledged.items() if lines.get(uri, digest) != digest]
         contents = Counter(lines[uri] for uri in uris if uri in lines)
         self.faults += [f"content twice: {digest}" for digest, times in contents.items() if times > 1]
+        time.sleep(0.5)  # one that was only just starting ends when it finds that it is alone
         left = sum(_is_worker_of(process, self.last) for process in psutil.process_iter(["cmdline"]))
         if left:
             self.faults.append(f"{left} workers outlived their parent")

@@ -45,6 +45,9 @@ WHOLE_CHUNKS = 250_000
 """Who has written this share of an edition of at most so many chunks makes one segment of it when done: to search five
 takes three times as long. For a share it costs up to ten times its own indexing, a tenth of its embedding."""
 
+LEFT_SECONDS = 3600.0
+"""How long the folder of a writer that was killed may lie there before it is worth a word."""
+
 _LOCK = "upkeep.lock"
 _PURGE_CHUNKS = 2000
 """Chunks of a dropped edition removed in one commit: other writers wait some tens of milliseconds at most."""
@@ -117,12 +120,17 @@ class IndexWriter:
                 self._purge(catalog)
 
     def orphans(self) -> list[str]:
-        """Folders of segments that the catalog does not know; none while somebody may be writing one."""
+        """Folders of segments that the catalog does not know, and that a writer should have removed by now.
+
+        One that was killed leaves the folder that it was writing to the next one; that is no damage.
+        """
         with closing(Catalog(self._path, writable=False)) as catalog:
             if not self._orphans(catalog):
                 return []  # and nobody else's turn was taken
+        oldest = time.time() - LEFT_SECONDS
         with self._turn() as catalog:
-            return [] if catalog is None else [path.name for path in self._orphans(catalog)]
+            found = [] if catalog is None else self._orphans(catalog)
+            return [path.name for path in found if path.stat().st_mtime < oldest]
 
     def mend(self, names: Container[str], editions: Collection[int]) -> None:
         """Build segments of these names anew from the catalog, and all of these editions; clear away the rest."""

@@ -1,5 +1,6 @@
 """The keeper of a folder finds just the damage that was done, and mends it."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -197,9 +198,12 @@ def test_folders_that_the_catalog_does_not_know_go(keeper: Keeper, collections: 
     """What a crash has left; a folder that is not a segment's stays."""
     before = everything(collections)
     home = folder(collections) / "segments"
-    shutil.copytree(segments(collections)[0], home / "000000000001-000000000009-deadbeef")
-    shutil.copytree(segments(collections)[0], home / ".000000000001-000000000009-deadbeef.partial")
+    for name in ("000000000001-000000000009-deadbeef", ".000000000001-000000000009-deadbeef.partial"):
+        shutil.copytree(segments(collections)[0], home / name)
     (home / "notes").mkdir()
+    assert list(keeper.check()) == []  # the next writer may be about to remove them
+    for path in home.glob("*deadbeef*"):
+        os.utime(path, (0, 0))
     assert mends(keeper, collections, before) == {"orphan-folder"}
     assert (home / "notes").is_dir()
 
