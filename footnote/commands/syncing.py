@@ -41,8 +41,11 @@ def run(
     json: bool,
 ) -> None:
     """The sync itself, or one after the other, from the start to the exit code."""
+    from ingest.sources import discover
     from retrieval.build import build_embedder, build_embedders
 
+    # A typing error shall leave no collection behind.
+    discover(sources, settings=settings.ingest, exclude=own_folders(settings), stdin_name=options.stdin_name).close()
     embedder = build_embedder(settings.retrieval)
     if workers is not None:
         settings = with_ingest(settings, workers=workers)

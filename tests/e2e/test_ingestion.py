@@ -250,3 +250,10 @@ def test_progress_is_plain_where_there_is_no_terminal(footnote: Footnote, papers
     assert "\x1b" not in done.stderr + done.stdout
     assert done.stdout.splitlines() == [done.stdout.strip()]
     assert "failed: 'bad.pdf'" in done.stderr
+
+
+def test_a_typing_error_leaves_no_collection(footnote: Footnote) -> None:
+    """Neither of the source's name, nor of the collection's that was given with it."""
+    found = footnote("ingest", "nosuch.md", "-c", "typo", code=1)
+    assert "no such file or folder: 'nosuch.md'" in found.stderr
+    assert footnote.json("status")["collections"] == []
