@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-STEP = 0.05
+STEP = 0.25
 """Seconds between two looks."""
 
 
