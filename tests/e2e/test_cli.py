@@ -220,7 +220,7 @@ def test_an_interrupted_run_says_how_to_go_on(footnote: Footnote) -> None:
         (["verify", "-"], 1, "is not JSON"),
         (["search", "x", "-f", '{"$not":' * 2000], 1, "--filter is not valid JSON"),
         (["delete", b"in\xff.txt"], 1, "no document 'in"),
-        (["ingest", EXAMPLES, "-m", b"x=\xff"], 1, "metadata field 'x' holds"),
+        (["ingest", EXAMPLES, "-m", b"x=\xff"], 1, "--metadata 'x="),
         (["delete"], 1, "name the documents to delete"),
         (["frobnicate"], 2, "No such command"),
     ],

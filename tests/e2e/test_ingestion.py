@@ -176,9 +176,10 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(footnote: Footnote) -> N
     many(footnote, 120)
     process = started(footnote, "ingest", "many", "--json")
     assert process.stdout is not None
+    workers: set[psutil.Process] = set()
     while '"document"' not in process.stdout.readline():
         assert process.poll() is None
-    workers = psutil.Process(process.pid).children()
+        workers |= set(psutil.Process(process.pid).children())
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     output, error = process.communicate(timeout=30)
