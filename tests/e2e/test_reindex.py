@@ -40,8 +40,12 @@ def own(footnote: Footnote) -> Footnote:
 
 def write_suite(folder: Path, corpus_id: str = "safety-manual.pdf") -> Path:
     (folder / "qrels").mkdir(parents=True)
-    (folder / "queries.jsonl").write_text(f'{{"_id": "1", "text": "{QUESTION}"}}')
-    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n1\t{corpus_id}\t1\n")
+    # Two, of two documents: a model that knows nothing can have one of them first by chance.
+    questions = {"1": (QUESTION, corpus_id), "2": ("How are travel expenses claimed?", "travel-and-expenses.md")}
+    lines = [f'{{"_id": "{number}", "text": "{text}"}}\n' for number, (text, _) in questions.items()]
+    (folder / "queries.jsonl").write_text("".join(lines))
+    judged = [f"{number}\t{name}\t1\n" for number, (_, name) in questions.items()]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged))
     return folder
 
 

@@ -67,7 +67,7 @@ def test_the_commands_work_as_they_do_on_faiss(on_postgres: Footnote, ferry: Foo
     assert on_postgres.json("verify", tmp_path / "answer.json")["ok"] is True
     (mine,), (theirs,) = (each.json("status")["collections"] for each in (on_postgres, ferry))
     for one in (mine, theirs):
-        del one["editions"][0]["created_at"]
+        del one["editions"][0]["created_at"], one["last_recorded_at"]
     assert mine == theirs
     check = on_postgres.json("store", "check")
     assert (check["store"], check["collections"][0]["error"]) == ("pgvector", "")
@@ -81,7 +81,7 @@ def test_an_empty_place_is_named(footnote: Footnote, postgres_url: str) -> None:
 
 
 def test_ingesting_again_and_deleting(on_postgres: Footnote) -> None:
-    """Nothing is done twice; a document that is deleted is found no more, and comes back when it is ingested."""
+    """Nothing is done twice; a document that is deleted is found no more, and comes back when it is restored."""
     collection = ("-c", "other")
     on_postgres("ingest", EXAMPLES, *collection)
     again = on_postgres.json("ingest", EXAMPLES, *collection)
@@ -90,7 +90,8 @@ def test_ingesting_again_and_deleting(on_postgres: Footnote) -> None:
     assert len(gone) == 1
     found = on_postgres.json("search", "life jackets", *collection)["results"]
     assert gone[0] not in {result["doc_id"] for result in found}
-    assert on_postgres.json("ingest", EXAMPLES, *collection)["ingested"] == 1
+    assert on_postgres.json("ingest", EXAMPLES, *collection)["ingested"] == 0
+    assert on_postgres.json("ingest", EXAMPLES, "--restore", *collection)["ingested"] == 1
     on_postgres("delete", "--everything", "--yes", *collection)
     assert [one["name"] for one in on_postgres.json("status")["collections"]] == ["default"]
 

@@ -72,7 +72,7 @@ def greedy_child(data):
 def chatter(data):
     for descriptor in (1, 2): os.write(descriptor, b"x" * 2**20)
 def garbage(data):
-    for descriptor in range(3, 20):
+    for descriptor in range(3, 1024):
         try: os.write(descriptor, b"garbage " * 1000)
         except OSError: pass
     time.sleep(60)
@@ -294,13 +294,14 @@ def test_nothing_but_records_is_unpickled() -> None:
 
 def test_closing_ends_at_once(hostile: Path) -> None:
     """Workers are killed, whatever they are doing; nothing waits."""
+    others = set(psutil.Process().children())
     engine = LocalEngine(lambda: CUTTER, SETTINGS, workers=2)
     outcomes = engine.prepare(written(hostile, a="One.", b="sleep long", c="sleep long"))
     next(outcomes)
     begin = time.monotonic()
     outcomes.close()
     assert time.monotonic() - begin < 2
-    assert not psutil.Process().children()
+    assert not set(psutil.Process().children()) - others
 
 
 def test_reading_says_what_takes_long(hostile: Path) -> None:
