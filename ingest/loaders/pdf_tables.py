@@ -133,7 +133,7 @@ def _table(rows: Sequence[_Row]) -> Table | None:
     columns = _columns(rows)
     if len(columns) < 2:
         return None
-    placed = [_placed(row, columns) for row in rows]
+    placed = [one for one in (_placed(row, columns) for row in rows) if one.filled]  # some rows are dots only
     count = _header_count(placed)
     pitch = _pitch(placed)
     head = _joined(placed[:count], _is_header_continued)

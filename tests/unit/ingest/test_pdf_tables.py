@@ -43,6 +43,12 @@ def test_a_header_written_column_by_column_is_put_together() -> None:
     assert document.text.startswith("July 1, 2023 | June 25, 2022\nNet sales:\nProducts | $60,584")
 
 
+def test_a_row_of_dots_is_no_row() -> None:
+    """Nor does it end the reading of the table."""
+    dots: Row = (604, [(20, "......"), (310, "......"), (410, "......")])
+    assert table_text([*SALES, dots]).endswith("Gross margin | 44.5% | 43.3%")
+
+
 def test_dates_between_the_rows_of_a_table_are_put_together() -> None:
     """A table may name its columns again."""
     again: list[Row] = [(y - 120, cells) for y, cells in SALES]
