@@ -63,7 +63,8 @@ def ingest(  # noqa: PLR0913, PLR0917 - one for each option
     The collection is made when it is not there; folders of Footnote's own data are left out. Documents whose source
     is gone stay, unless --prune. A source that cannot be read is recorded with its reason (`footnote status
     --failed`), the others go on, and the exit code is 3; it is tried again when it has changed, or by `footnote
-    retry`. With --json, each event is a line of its own, and the last one, `end`, is the report.
+    retry`. With --json, each event is a
+    line of its own; the last one of a run that gets through, `end`, is the report.
 
     Examples:
 
