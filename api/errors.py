@@ -33,6 +33,9 @@ STATUS: Mapping[type[errors.FootnoteError], int] = {
     errors.EmbedderMismatch: 500,  # a model is missing on this machine; the text may name folders
     errors.WriterBusy: 409,
     errors.StoreUnavailable: 503,
+    errors.EmbedderUnavailable: 503,
+    errors.RerankerError: 502,
+    errors.RerankerUnavailable: 503,
     errors.ChatModelError: 502,
     errors.ChatModelUnavailable: 503,
     errors.FootnoteError: 500,
@@ -41,7 +44,7 @@ STATUS: Mapping[type[errors.FootnoteError], int] = {
 
 _OURS = {
     500: "Something went wrong on our side; the server's log has it under this request id.",
-    502: "The chat model failed; the server's log has the reason under this request id.",
+    502: "A model that is needed for this failed; the server's log has the reason under this request id.",
     503: "A service that is needed for this cannot be reached now; try again in a few seconds.",
 }
 _log = logging.getLogger("api.errors")

@@ -24,7 +24,10 @@ FootnoteError
 │   ├── StoreCorrupt        files are missing or do not hold what they should
 │   └── StoreTooNew         written by a newer Footnote
 ├── EmbedderError
-│   └── ModelInvalid        model files are missing or fail their hash
+│   ├── ModelInvalid        model files are missing or fail their hash
+│   └── EmbedderUnavailable an embedding service cannot be reached now; try again
+├── RerankerError           a reranker failed
+│   └── RerankerUnavailable a reranking service cannot be reached now; try again
 ├── LoadError               a file cannot become a document (ingest)
 │   ├── UnsupportedMedia
 │   ├── EncryptedFile
@@ -137,6 +140,18 @@ class EmbedderError(FootnoteError):
 
 class ModelInvalid(EmbedderError):
     """Model files are missing, or their hash differs from the manifest's."""
+
+
+class EmbedderUnavailable(EmbedderError):
+    """An embedding service cannot be reached, is overloaded or takes too long; trying again may help."""
+
+
+class RerankerError(FootnoteError):
+    """A reranker gave no usable scores."""
+
+
+class RerankerUnavailable(RerankerError):
+    """A reranking service cannot be reached, is overloaded or takes too long; trying again may help."""
 
 
 class LoadError(FootnoteError):

@@ -17,10 +17,11 @@ from retrieval.records import (
     DocumentInfo,
     EmbedderInfo,
     Hit,
-    ScoredChunk,
+    QueryPlan,
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    Turn,
 )
 
 Vectors = NDArray[np.float32]
@@ -64,10 +65,29 @@ class Embedders(Protocol):
 
 
 class Reranker(Protocol):
-    """Second stage: scores a query against a handful of chunks."""
+    """Second stage: scores a query against the best chunks of the first one. Thread-safe."""
 
-    def rerank(self, query: str, chunks: Sequence[ScoredChunk]) -> Sequence[float]:
-        """One score per chunk, in the order given; higher is better, scale is the reranker's own."""
+    @property
+    def name(self) -> str:
+        """What explanations and run bundles call it, with the model: 'late-interaction', 'http:BAAI/bge-reranker'."""
+        ...
+
+    def rerank(self, query: str, chunks: Sequence[StoredChunk], *, snapshot: "Snapshot") -> Sequence[float]:
+        """One finite score per chunk, in the order given; higher is better, the scale is the reranker's own.
+
+        `snapshot` is the one that the chunks came from, for rerankers that need more of them than their text. Raises
+        RerankerError, RerankerUnavailable.
+        """
+        ...
+
+
+class QueryPlanner(Protocol):
+    """Turns what somebody typed in a conversation into what is searched for. Thread-safe."""
+
+    def plan(self, query: str, *, history: Sequence[Turn] = (), language: str = "english") -> QueryPlan:
+        """`history` is what was said before, oldest first; `language` is the collection's. Never fails: a planner
+        that cannot do its work falls back to rules, or to the query as it is, and says so in the plan's `note`.
+        """
         ...
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.explanation import Explanation
+
 Scalar = str | int | float | bool
 MetadataValue = Scalar | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
 """What a metadata field can hold. A list is filtered by its members (see `filters`)."""
@@ -170,16 +172,44 @@ class ScoredChunk:
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Something said earlier in a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlan:
+    """What is searched for in place of what was typed."""
+
+    query: str
+    """The question, complete in itself: pronouns and ellipses filled in from the conversation."""
+    parts: tuple[str, ...] = ()
+    """The questions that it is made of when there are several, each complete in itself; empty when it is one."""
+    planner: str = "none"
+    """Who made the plan: 'none', 'rules', or a chat model's name."""
+    note: str = ""
+    """Why it is not what it could be, e.g. that the chat model failed and rules were used; for people."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Retrieval:
     """What `Retriever.retrieve` returns: the chunks, best first, and what it took to find them."""
 
     query: str
+    """As it was asked; `plan` says what was searched for."""
     query_vector: NDArray[np.float32]
-    """Shape (dimension,), before any feedback."""
+    """Shape (dimension,), of `plan.query`, before any feedback."""
     chunks: tuple[ScoredChunk, ...]
     timings: Mapping[str, float]
     """Seconds by stage."""
+    plan: QueryPlan = QueryPlan("")
+    explanation: Explanation | None = None
+    """When it was asked for."""
+    notes: tuple[str, ...] = ()
+    """What did not go as configured, for people: a reranker that was left out, a chat model that did not answer."""
 
 
 @dataclass(frozen=True, slots=True)

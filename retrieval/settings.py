@@ -36,8 +36,13 @@ class RetrievalSettings(BaseModel):
     )
     language: str = Field("english", description="Stemmer for new collections: a Snowball language, or 'none'.")
 
-    embedder: Literal["onnx", "sentence-transformers"] = Field("onnx", description="What turns text into vectors.")
-    model: str = Field("all-MiniLM-L6-v2", description="A shipped or prepared model's name, or a folder.")
+    embedder: Literal["onnx", "sentence-transformers", "bedrock", "http"] = Field(
+        "onnx",
+        description="What turns text into vectors; 'http' is any server with /v1/embeddings (TEI, vLLM, OpenAI).",
+    )
+    model: str = Field(
+        "all-MiniLM-L6-v2", description="A shipped or prepared model's name, a folder, or the id at a service."
+    )
     models_path: Path = Field(
         Path("footnote-models"), description="Folder of models made by `footnote models prepare`."
     )
@@ -45,7 +50,36 @@ class RetrievalSettings(BaseModel):
         "cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU where there is one."
     )
     threads: int = Field(0, ge=0, description="Texts that the ONNX embedder works on at a time; 0 takes one per core.")
-    batch_size: int = Field(8, ge=1, le=1024, description="For sentence-transformers: texts per model call.")
+    batch_size: int = Field(
+        8, ge=1, le=1024, description="For sentence-transformers: texts per model call, also of a cross-encoder."
+    )
+    dimensions: int = Field(
+        0,
+        ge=0,
+        le=8192,
+        description="Keep the first so many numbers of a vector (Matryoshka models; Titan v2 and OpenAI's at the "
+        "service); 0 keeps all.",
+    )
+    embedder_url: str = Field(
+        "", description="Of an embedding service, e.g. 'http://localhost:8080/v1'; for bedrock, of a VPC endpoint."
+    )
+    embedder_api_key: SecretStr = Field(SecretStr(""), description="Bearer token for 'http'.")
+    embedder_region: str = Field("", description="AWS region for 'bedrock'; empty takes the AWS configuration's.")
+    embedder_window: int = Field(
+        512, ge=16, le=100_000, description="Tokens that a service's model reads; chunks are made to fit in it."
+    )
+    embedder_tokenizer: Path | None = Field(
+        None,
+        description="A service's tokenizer.json, by which chunks are sized; without it, tokens are counted cautiously "
+        "by characters.",
+    )
+    embedder_batch: int = Field(32, ge=1, le=2048, description="Most texts in one request to a service.")
+    embedder_timeout: float = Field(30.0, gt=0.0, le=600.0, description="Seconds to wait for a service's answer.")
+    embedder_retries: int = Field(4, ge=0, le=20, description="Times that a request is tried again when that may help.")
+    query_prefix: str | None = Field(
+        None, description="What a service's or sentence-transformers model wants before queries; unset: its own."
+    )
+    document_prefix: str | None = Field(None, description="The same before documents.")
 
     candidates: int = Field(100, ge=1, le=10_000, description="First-stage depth, of each search.")
 
@@ -58,3 +92,24 @@ class RetrievalSettings(BaseModel):
     rank_constant: float = Field(60.0, gt=0.0, description="Of reciprocal rank fusion.")
     feedback_chunks: int = Field(3, ge=1, le=100, description="First results that the query vector is moved towards.")
     feedback_weight: float = Field(0.3, ge=0.0, le=1.0, description="How far; 0 switches feedback off.")
+
+    reranker: Literal["none", "late-interaction", "cross-encoder", "onnx", "bedrock", "http", "listwise"] = Field(
+        "none",
+        description="Second stage: the encoder's own token vectors, a cross-encoder by sentence-transformers or as a "
+        "prepared ONNX model, Amazon Bedrock Rerank, a server with /rerank (TEI, vLLM, Cohere, Jina), or the chat "
+        "model of [generation] that puts the chunks in order.",
+    )
+    rerank_model: str = Field("", description="The reranker's model: a name, a folder, or the id at a service.")
+    rerank_url: str = Field("", description="Of a reranking service, e.g. 'http://localhost:8080'.")
+    rerank_api_key: SecretStr = Field(SecretStr(""), description="Bearer token for the reranker 'http'.")
+    rerank_region: str = Field("", description="AWS region for the reranker 'bedrock'.")
+    rerank_timeout: float = Field(10.0, gt=0.0, le=600.0, description="Seconds to wait for a reranking service.")
+    rerank_candidates: int = Field(50, ge=1, le=1000, description="First results of fusion that are scored again.")
+    rerank_weight: float = Field(
+        1.0, ge=0.0, le=1.0, description="Share of the reranker's score against the fused one; 1 is the reranker alone."
+    )
+    rerank_required: bool = Field(
+        True,
+        description="Whether a query fails when the reranker does; else it is answered in the order of fusion, and the "
+        "result says so.",
+    )
