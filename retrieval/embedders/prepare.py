@@ -7,6 +7,8 @@ sample texts and refused when it differs too much.
 import hashlib
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +32,9 @@ from retrieval.errors import ConfigError, MissingExtra, ModelInvalid
 
 REQUIRED_COSINE = 0.98
 """Lowest cosine to the source's vector that any sample text may have."""
+
+NOTES = "Products: 7-bit weights, so that 16-bit sums cannot saturate on CPUs without VNNI. Tables: 8-bit."
+"""What every manifest says of the quantisation."""
 
 SAMPLES = (
     "a",
@@ -56,6 +61,17 @@ def prepare(source: str | Path, *, models_path: Path, name: str | None = None, o
     """
     folder = find_source(str(source))
     name = name or Path(source).name
+    with new_folder(models_path, name) as made:
+        model = load_source(folder, attn_implementation="eager")  # the exporter knows no fused attention
+        return _make(model, folder, made, name=name, origin=origin or Path(source).name)
+
+
+@contextmanager
+def new_folder(models_path: Path, name: str) -> Iterator[Path]:
+    """An empty folder, which is `models_path/name` when the block has ended well and is gone when it has not.
+
+    Raises ConfigError when the name is invalid or taken, MissingExtra when a model cannot be prepared here.
+    """
     target = models_path / name
     if not valid_name(name):
         raise ConfigError(f"model name {name!r}: use letters, digits, dot, dash and underscore only")
@@ -63,14 +79,12 @@ def prepare(source: str | Path, *, models_path: Path, name: str | None = None, o
         raise ConfigError(f"a model {name!r} exists already; choose another name with --name, or remove it first")
     if find_spec("onnx") is None:
         raise MissingExtra("preparing a model needs: pip install 'footnote[models]'")
-    model = load_source(folder, attn_implementation="eager")  # the exporter knows no fused attention
     models_path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models_path, prefix=".preparing-") as work:
         made = Path(work) / name
         made.mkdir()
-        manifest = _make(model, folder, made, name=name, origin=origin or Path(source).name)
+        yield made
         made.rename(target)
-    return manifest
 
 
 def pooling_of(model: Any) -> Literal["mean", "cls"]:
@@ -92,16 +106,17 @@ def pooling_of(model: Any) -> Literal["mean", "cls"]:
 def _make(model: Any, folder: Path, made: Path, *, name: str, origin: str) -> Manifest:
     pooling = pooling_of(model)
     with tempfile.TemporaryDirectory() as work:
-        export(_graph_module(model[0], pooling), Path(work) / MODEL)
+        outputs = {"token_embeddings": 2, "sentence_embedding": 1}
+        export(_graph_module(model[0], pooling), Path(work) / MODEL, inputs=["input_ids"], outputs=outputs)
         quantise(Path(work) / MODEL, made / MODEL)
     (made / TOKENIZER).write_text(model.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
     query_prefix, document_prefix = prefixes(model)
     draft = Manifest(
         name=name,
         source=origin,
-        licence=_licence(folder),
+        licence=licence_of(folder),
         source_sha256=weights_sha256(folder),
-        files={file: hashlib.sha256((made / file).read_bytes()).hexdigest() for file in (MODEL, TOKENIZER)},
+        files=hashes(made),
         dimension=int(model.get_embedding_dimension()),
         window=int(model.max_seq_length),
         pooling=pooling,
@@ -110,10 +125,8 @@ def _make(model: Any, folder: Path, made: Path, *, name: str, origin: str) -> Ma
         cosine_min=0.0,
         cosine_mean=0.0,
         command=f"footnote models prepare {origin} --name {name}",
-        tools={
-            tool: version(tool) for tool in ("onnx", "onnxruntime", "sentence-transformers", "torch", "transformers")
-        },
-        notes="Products: 7-bit weights, so that 16-bit sums cannot saturate on CPUs without VNNI. Tables: 8-bit.",
+        tools=tools(),
+        notes=NOTES,
     )
     write_manifest(made, draft)
     return _checked(model, made, draft)
@@ -152,7 +165,7 @@ def _checked(model: Any, made: Path, draft: Manifest) -> Manifest:
     return manifest
 
 
-def _licence(folder: Path) -> str:
+def licence_of(folder: Path) -> str:
     """The `license:` line of the model card's front matter, or 'unknown'."""
     card = folder / "README.md"
     if card.is_file():
@@ -160,3 +173,13 @@ def _licence(folder: Path) -> str:
         if found:
             return found.group(1)
     return "unknown"
+
+
+def hashes(made: Path) -> dict[str, str]:
+    """SHA-256 of the files of a prepared folder, by name."""
+    return {file: hashlib.sha256((made / file).read_bytes()).hexdigest() for file in (MODEL, TOKENIZER)}
+
+
+def tools() -> dict[str, str]:
+    """Versions of the libraries that prepare models."""
+    return {tool: version(tool) for tool in ("onnx", "onnxruntime", "sentence-transformers", "torch", "transformers")}

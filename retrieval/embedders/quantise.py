@@ -13,7 +13,7 @@ sums. (8-bit weights would raise 0.996 by 0.0004 and be wrong on the others.)
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,26 @@ LIMIT = 64
 """Largest magnitude of a quantised weight in a matrix product."""
 
 
-def export(module: Any, path: Path) -> None:
-    """Write a torch module (ids of shape (batch, tokens) to (token embeddings, sentence embedding)) as fp32 ONNX."""
+def export(module: Any, path: Path, *, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+    """Write a torch module as fp32 ONNX.
+
+    `inputs` are integers of shape (batch, tokens) each. `outputs` is how many of the axes (batch, tokens) of each may
+    vary: 2 for a vector per token, 1 for something per text.
+    """
     import torch  # noqa: PLC0415 - seconds, and an extra
 
-    axes = {"input_ids": {0: "batch", 1: "tokens"}, "token_embeddings": {0: "batch", 1: "tokens"}}
-    axes["sentence_embedding"] = {0: "batch"}
+    axes = {name: {0: "batch", 1: "tokens"} for name in inputs}
+    axes |= {name: dict(list(enumerate(("batch", "tokens")))[:varying]) for name, varying in outputs.items()}
+    example = torch.arange(1, 13).reshape(2, 6)
+    # Other inputs than ids, such as token types, have small values only.
+    given = tuple(example if name == "input_ids" else torch.zeros_like(example) for name in inputs)
     with _quiet():
         torch.onnx.export(
             module,
-            (torch.arange(1, 13).reshape(2, 6),),
+            given,
             str(path),
-            input_names=["input_ids"],
-            output_names=["token_embeddings", "sentence_embedding"],
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=17,
             dynamo=False,
