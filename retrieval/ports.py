@@ -1,9 +1,9 @@
 """The ports of retrieval: what a store, an embedder and a reranker promise, whoever implements them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from retrieval.records import (
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    TermScores,
     Turn,
 )
 
@@ -53,6 +54,30 @@ class Embedder(Protocol):
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimension), float32, L2-normalised, in the order given."""
+        ...
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that can also give a vector for each token of a text, for late interaction. Thread-safe.
+
+    The vectors of one text are one blob of bytes, in a code that nobody else looks into.
+    """
+
+    @property
+    def token_code(self) -> str:
+        """Names the code of the blobs, e.g. 'maxsim-1:96x4'; empty when this model has none."""
+        ...
+
+    def embed_documents_with_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        """What `embed_documents` gives, and a blob for each text, never empty, in the order given."""
+        ...
+
+    def token_scores(self, query: str, weights: Callable[[str], float], blobs: Sequence[bytes]) -> NDArray[np.float32]:
+        """Late-interaction score of a query with each text that was made such a blob; higher is better.
+
+        `weights` tells how much a token of the query, as the model spells it, counts.
+        """
         ...
 
 
@@ -104,10 +129,12 @@ class Replacement:
     replaces: tuple[str, ...] = ()
     """Ids of other documents that go in the same commit, ledger lines included: what this one was before its source
     moved, attachments that its message has no more. Those that are not there are passed over."""
+    token_vectors: Sequence[bytes] = ()
+    """A blob for each chunk, in the edition's `token_code`; none when the edition keeps none."""
 
 
-class Snapshot(Protocol):
-    """One consistent view of a collection through one edition: what is committed later does not show in it.
+class SearchView(Protocol):
+    """The chunks of one edition, as searched: one consistent view, in which what is committed later does not show.
 
     Searches return the k best of what the filter lets through, best first, ties by chunk_id ascending. Scores are
     rounded to 6 decimals, so that stores which add up in another order still agree.
@@ -127,6 +154,14 @@ class Snapshot(Protocol):
         """
         ...
 
+    def term_scores(self, terms: Mapping[str, float], chunk_ids: Sequence[str]) -> TermScores:
+        """What each term adds to the BM25 of each of these chunks, in the order given.
+
+        The sum over the terms, rounded to 6 decimals, is the score that `search_lexical` gives the chunk, and 0 for
+        one that it would not find. An unknown id raises KeyError.
+        """
+        ...
+
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
         """In the order given; ids that are not there are left out."""
         ...
@@ -134,6 +169,17 @@ class Snapshot(Protocol):
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
         """Shape (len(chunk_ids), dimension). An unknown id raises KeyError."""
         ...
+
+    def token_vectors(self, chunk_ids: Sequence[str]) -> list[bytes]:
+        """The blobs of these chunks, in the order given. An unknown id raises KeyError.
+
+        Empty for a chunk without: all of them in an edition without a `token_code`, else one that a check would find.
+        """
+        ...
+
+
+class Snapshot(SearchView, Protocol):
+    """One consistent view of a collection through one edition, with its documents and the ledger."""
 
     def document(self, doc_id: str) -> Document:
         """The live version, with its text. Raises DocumentNotFound."""
@@ -149,7 +195,8 @@ class Snapshot(Protocol):
         ...
 
     def contents(self, doc_ids: Sequence[str]) -> list[Replacement]:
-        """What `replace` would take to make these documents again: chunks and vectors of this edition, ledger lines.
+        """What `replace` would take to make these documents again: chunks, vectors and blobs of this edition, ledger
+        lines.
 
         In the order given; ids that are not there are left out.
         """
@@ -188,9 +235,9 @@ class VectorStore(Protocol):
     def replace(self, replacements: Sequence[Replacement], *, edition: int | None = None) -> None:
         """Put each document in the place of its former version, all in one commit.
 
-        Chunks and vectors are those of the live edition; all other editions have the document unindexed until `index`
-        is called. Say for which `edition` they were made: when another one is live by now, this raises EditionChanged
-        and nothing is written.
+        Chunks, vectors and blobs are those of the live edition; all other editions have the document unindexed until
+        `index` is called. Say for which `edition` they were made: when another one is live by now, this raises
+        EditionChanged and nothing is written.
         """
         ...
 
@@ -214,8 +261,11 @@ class VectorStore(Protocol):
         """Write ledger lines for sources that gave no new document (a failure does not touch the old version)."""
         ...
 
-    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
-        """Begin an edition, in which nothing is indexed yet; returns its number."""
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking, token_code: str = "") -> int:
+        """Begin an edition, in which nothing is indexed yet; returns its number.
+
+        With a `token_code`, what is indexed in it comes with blobs in that code, and else without.
+        """
         ...
 
     def switch(self, edition: int) -> None:
@@ -263,8 +313,9 @@ class Keeper(Protocol):
     def check(self) -> Iterator[Finding]:
         """Compare every part of the store with every other, through all editions; changes nothing.
 
-        Every chunk has a vector, of length 1; every index holds exactly the live chunks, and finds them; sequence
-        numbers do not run ahead or stay behind; counts are those of the rows; no row belongs to nothing.
+        Every chunk has a vector, of length 1, and token vectors where its edition keeps them; every index holds exactly
+        the live chunks, and finds them; sequence numbers do not run ahead or stay behind; counts are those of the rows;
+        no row belongs to nothing.
         """
         ...
 
@@ -300,9 +351,15 @@ class Collections(Protocol):
         ...
 
     def create(
-        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+        self,
+        name: str,
+        *,
+        embedder: EmbedderInfo,
+        chunking: Chunking = DEFAULT_CHUNKING,
+        language: str = "english",
+        token_code: str = "",
     ) -> None:
-        """An empty collection with one edition, number 1, live. Raises CollectionExists."""
+        """An empty collection with one edition, number 1, live; see `add_edition`. Raises CollectionExists."""
         ...
 
     def open(self, name: str, *, writable: bool = False) -> VectorStore:

@@ -154,6 +154,20 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TermScores:
+    """What terms of a query add to the BM25 scores of some chunks, and how rare each of them is in the edition."""
+
+    terms: tuple[str, ...]
+    """Ascending."""
+    chunks: NDArray[np.int64]
+    """Shape (len(terms),): how many chunks of the edition hold each term."""
+    idf: NDArray[np.float64]
+    """Shape (len(terms),): `bm25.idf` of these, without the term's weight; the greatest for a term of no chunk."""
+    scores: NDArray[np.float64]
+    """Shape (chunks asked for, len(terms)): what a term, times its weight, adds to a chunk; 0 where it is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
     """A chunk with the document it belongs to."""
@@ -255,6 +269,8 @@ class Edition:
     chunks: int
     created_at: str
     """ISO 8601, UTC."""
+    token_code: str = ""
+    """In which code it keeps a vector for each token of a chunk, see `ports.TokenEmbedder`; empty: it keeps none."""
 
 
 @dataclass(frozen=True, slots=True)

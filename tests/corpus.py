@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from retrieval.ports import Embedder, Replacement
+from retrieval.ports import Replacement
 from retrieval.records import Chunk, Document, MetadataValue, SourceRecord, chunk_id
 from tests.fakes import FakeEmbedder
 
@@ -21,10 +21,10 @@ def replacement(
     texts: Sequence[str],
     metadata: Mapping[str, MetadataValue] | None = None,
     *,
-    embedder: Embedder | None = None,
+    embedder: FakeEmbedder | None = None,
     title: str = "",
 ) -> Replacement:
-    """A document of one chunk for each of `texts`, joined by blank lines."""
+    """A document of one chunk for each of `texts`, joined by blank lines; with token vectors if `embedder` has them."""
     document = Document(
         doc_id=doc_id,
         source_uri=f"file:///docs/{doc_id}",
@@ -40,5 +40,5 @@ def replacement(
         )
         start += len(text) + 2
     embedder = embedder or FakeEmbedder()
-    vectors = embedder.embed_documents([chunk.indexed_text for chunk in chunks])
-    return Replacement(document, chunks, vectors, source_of(doc_id))
+    vectors, blobs = embedder.embed_documents_with_tokens([chunk.indexed_text for chunk in chunks])
+    return Replacement(document, chunks, vectors, source_of(doc_id), token_vectors=blobs if embedder.token_code else ())

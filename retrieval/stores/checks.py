@@ -15,7 +15,7 @@ from retrieval.errors import (
     EmbedderMismatch,
     InvalidRequest,
 )
-from retrieval.ports import Replacement, Vectors
+from retrieval.ports import Finding, Replacement, Vectors
 from retrieval.records import EmbedderInfo, MetadataValue, SourceRecord
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -92,8 +92,8 @@ def check_complete(edition: int, missing: int) -> None:
         raise EditionIncomplete(f"edition {edition} lacks {missing} of the collection's documents; index them first")
 
 
-def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderInfo) -> None:
-    """Raise InvalidRequest or EmbedderMismatch before anything is written."""
+def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderInfo, token_code: str) -> None:
+    """Raise InvalidRequest or EmbedderMismatch before anything is written to an edition of these two."""
     seen: set[str] = set()
     for replacement in replacements:
         doc_id = replacement.document.doc_id
@@ -108,6 +108,7 @@ def check_replacements(replacements: Sequence[Replacement], embedder: EmbedderIn
         check_text(*replacement.replaces)
         _check_chunks(replacement)
         _check_vectors(replacement, embedder)
+        _check_token_vectors(replacement, token_code)
 
 
 def vector_fault(vector: Vectors, dimension: int) -> str:
@@ -118,6 +119,12 @@ def vector_fault(vector: Vectors, dimension: int) -> str:
         return "its vector holds NaN or infinity"
     length = float(np.linalg.norm(vector))
     return "" if abs(length - 1.0) <= NORM_TOLERANCE else f"its vector has length {length:.4f}, not 1"
+
+
+def missing_token_vectors(chunk_id: str, doc_id: str, edition: int) -> Finding:
+    """Of a chunk without them in an edition that keeps them."""
+    detail = "it has no token vectors"
+    return Finding("missing-token-vectors", chunk_id, detail, doc_id=doc_id, edition=edition)
 
 
 def _check_metadata(doc_id: str, name: str, value: MetadataValue) -> None:
@@ -169,3 +176,18 @@ def _check_vectors(replacement: Replacement, embedder: EmbedderInfo) -> None:
             f"document {replacement.document.doc_id!r}: a vector has not length 1 but {lengths.min():.4f} to "
             f"{lengths.max():.4f}; L2-normalise vectors, so that an inner product is a cosine"
         )
+
+
+def _check_token_vectors(replacement: Replacement, token_code: str) -> None:
+    doc_id, given = replacement.document.doc_id, len(replacement.token_vectors)
+    if not token_code:
+        if given:
+            raise InvalidRequest(f"document {doc_id!r}: {given} token vectors, but its edition keeps none")
+        return
+    if given != len(replacement.chunks):
+        raise InvalidRequest(
+            f"document {doc_id!r}: {given} token vectors for {len(replacement.chunks)} chunks; the edition keeps one "
+            f"for each, in the code {token_code!r}"
+        )
+    if not all(replacement.token_vectors):
+        raise InvalidRequest(f"document {doc_id!r}: the token vectors of a chunk are empty")

@@ -8,7 +8,7 @@ import numpy as np
 
 from retrieval.ports import Finding
 from retrieval.records import Edition
-from retrieval.stores.checks import vector_fault
+from retrieval.stores.checks import missing_token_vectors, vector_fault
 from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.changes import fields
 from retrieval.stores.faiss.mending import ORPHANS
@@ -34,6 +34,8 @@ def check(catalog: Catalog) -> Iterator[Finding]:
     for edition in catalog.editions().values():
         yield from _chunks(catalog, edition)
         yield from _vectors(catalog, edition)
+        if edition.token_code:
+            yield from _token_vectors(catalog, edition)
 
 
 def _file(catalog: Catalog) -> Iterator[Finding]:
@@ -120,3 +122,13 @@ def _vectors(catalog: Catalog, edition: Edition) -> Iterator[Finding]:
             yield Finding("wrong-vector", chunk_id, detail, doc_id=doc_id, edition=edition.number)
         elif fault := vector_fault(np.frombuffer(blob, dtype="<f4"), edition.embedder.dimension):
             yield Finding("wrong-vector", chunk_id, fault, doc_id=doc_id, edition=edition.number)
+
+
+def _token_vectors(catalog: Catalog, edition: Edition) -> Iterator[Finding]:
+    for doc_id, chunk_id in catalog.rows(
+        """SELECT d.doc_id, c.chunk_id FROM chunk c JOIN document d USING (doc_key)
+           LEFT JOIN token_vector t USING (chunk_key)
+           WHERE c.edition = ? AND coalesce(length(t.value), 0) = 0 ORDER BY c.chunk_key""",
+        edition.number,
+    ):
+        yield missing_token_vectors(chunk_id, doc_id, edition.number)

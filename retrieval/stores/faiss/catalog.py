@@ -35,7 +35,7 @@ from retrieval.stores.faiss.changes import Changes
 from retrieval.stores.faiss.filter_sql import condition
 from retrieval.stores.faiss.index_rows import IndexRows
 from retrieval.stores.faiss.rows import Row
-from retrieval.stores.faiss.schema import SCHEMA_VERSION, translated
+from retrieval.stores.faiss.schema import SCHEMA_VERSION, migrate, translated, version_of
 from retrieval.stores.postings import Mask
 
 TURN_SECONDS = 30.0
@@ -68,10 +68,12 @@ class Catalog(IndexRows):
             raise StoreCorrupt(f"{path} is missing; restore it from a backup, or delete {path.parent} and ingest again")
         with translated(path):
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=TURN_SECONDS)
+            if (version_of(self._db) or SCHEMA_VERSION) < SCHEMA_VERSION:
+                migrate(path)
             # FULL: an acknowledged commit survives a power cut, not only the end of the process.
             self._db.execute(f"PRAGMA synchronous = {'FULL' if writable else 'NORMAL'}")
             self._db.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
-            version = self._meta().get("schema_version")
+            version = version_of(self._db)
         if version is None:
             raise StoreCorrupt(f"{path} is not a catalog of Footnote: it holds no schema version")
         if version > SCHEMA_VERSION:
@@ -132,7 +134,7 @@ class Catalog(IndexRows):
     def editions(self) -> dict[int, Edition]:
         """All editions by number."""
         found = self._db.execute(
-            "SELECT number, embedder, chunking, documents, chunks, created_at FROM edition ORDER BY number"
+            "SELECT number, embedder, chunking, documents, chunks, created_at, token_code FROM edition ORDER BY number"
         )
         return {
             row[0]: Edition(row[0], EmbedderInfo(**json.loads(row[1])), Chunking(**json.loads(row[2])), *row[3:])
@@ -171,6 +173,18 @@ class Catalog(IndexRows):
         sql = "SELECT chunk_id, value FROM chunk JOIN vector USING (chunk_key) WHERE edition = ? AND chunk_id IN (%s)"
         return {chunk_id: np.frombuffer(blob, dtype="<f4") for chunk_id, blob in self._in(sql, chunk_ids, edition)}
 
+    def token_vectors(self, edition: int, chunk_ids: Sequence[str]) -> dict[str, bytes]:
+        """By chunk id; empty for a chunk without."""
+        sql = """SELECT chunk_id, coalesce(value, x'') FROM chunk LEFT JOIN token_vector USING (chunk_key)
+                 WHERE edition = ? AND chunk_id IN (%s)"""
+        return dict(self._in(sql, chunk_ids, edition))
+
+    def chunk_keys(self, edition: int, chunk_ids: Sequence[str]) -> dict[str, int]:
+        """By chunk id."""
+        return dict(
+            self._in("SELECT chunk_id, chunk_key FROM chunk WHERE edition = ? AND chunk_id IN (%s)", chunk_ids, edition)
+        )
+
     def document(self, doc_id: str) -> Document:
         sql = """SELECT source_uri, title, media_type, text, elements, page_starts, metadata
                  FROM document JOIN content USING (doc_key) WHERE doc_id = ?"""
@@ -198,8 +212,10 @@ class Catalog(IndexRows):
 
     def contents(self, edition: int, doc_ids: Sequence[str]) -> list[Replacement]:
         """In the order given; ids that are not there are left out."""
-        dimension = self.edition(edition).embedder.dimension
-        sql = f"""{_CHUNK.replace("SELECT", "SELECT v.value,")} LEFT JOIN vector v USING (chunk_key)
+        described = self.edition(edition)
+        dimension = described.embedder.dimension
+        sql = f"""{_CHUNK.replace("SELECT", "SELECT v.value, t.value,")} LEFT JOIN vector v USING (chunk_key)
+                  LEFT JOIN token_vector t USING (chunk_key)
                   WHERE d.doc_id = ? AND c.edition = ? ORDER BY c.ordinal"""
         found = []
         for doc_id in doc_ids:
@@ -209,7 +225,9 @@ class Catalog(IndexRows):
                 continue
             lines = self._db.execute("SELECT * FROM source WHERE doc_id = ? ORDER BY source_uri", (doc_id,)).fetchall()
             parts = self._db.execute(sql, (doc_id, edition)).fetchall()
-            if any(row[0] is None or len(row[0]) != 4 * dimension for row in parts):
+            if any(row[0] is None or len(row[0]) != 4 * dimension for row in parts) or (
+                described.token_code and not all(row[1] for row in parts)
+            ):
                 raise StoreCorrupt(
                     f"{self.path}: document {doc_id!r} lacks a vector, or has one of another size, in edition "
                     f"{edition}; `footnote doctor --repair -c {self.path.parent.name}` makes it again"
@@ -217,9 +235,10 @@ class Catalog(IndexRows):
             found.append(
                 Replacement(
                     document,
-                    [rows.stored_chunk(row[1:]).chunk for row in parts],
+                    [rows.stored_chunk(row[2:]).chunk for row in parts],
                     np.frombuffer(b"".join(row[0] for row in parts), dtype="<f4").reshape(len(parts), dimension),
                     serial.source(lines[-1]) if lines else None,
+                    token_vectors=[row[1] for row in parts] if described.token_code else [],
                 )
             )
         return found

@@ -15,6 +15,9 @@ from retrieval.stores.faiss.mending import STATEMENTS
 from retrieval.stores.faiss.rows import SegmentRow
 from retrieval.stores.faiss.schema import insert_edition
 
+_BESIDE_CHUNKS = ("vector", "token_vector")
+"""Tables with a row for a chunk, which goes with it."""
+
 
 class Changes:
     """Changes within one transaction."""
@@ -65,9 +68,9 @@ class Changes:
         rows = [serial.source_row(source) for source in sources]
         self._db.executemany(f"INSERT OR REPLACE INTO source VALUES ({marks})", rows)  # noqa: S608 - question marks
 
-    def add_edition(self, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    def add_edition(self, embedder: EmbedderInfo, chunking: Chunking, token_code: str) -> int:
         """Its number."""
-        return insert_edition(self._db, embedder, chunking)
+        return insert_edition(self._db, embedder, chunking, token_code)
 
     def switch_edition(self, edition: int) -> None:
         """Make an edition the live one."""
@@ -82,7 +85,8 @@ class Changes:
     def purge(self, edition: int, limit: int) -> bool:
         """Remove up to `limit` chunks of a dropped edition; False when nothing of it is left."""
         some = "(SELECT chunk_key FROM chunk WHERE edition = ? ORDER BY chunk_key LIMIT ?)"
-        self._db.execute(f"DELETE FROM vector WHERE chunk_key IN {some}", (edition, limit))  # noqa: S608 - a literal
+        for table in _BESIDE_CHUNKS:
+            self._db.execute(f"DELETE FROM {table} WHERE chunk_key IN {some}", (edition, limit))  # noqa: S608 - literals
         gone = self._db.execute(f"DELETE FROM chunk WHERE chunk_key IN {some}", (edition, limit)).rowcount  # noqa: S608
         if gone < limit:
             for table in ("indexed", "tombstone", "dropped"):
@@ -173,6 +177,7 @@ class Changes:
         self._db.executemany(
             "INSERT INTO vector VALUES (?, ?)", [(key, v.data) for key, v in enumerate(vectors, first)]
         )
+        self._db.executemany("INSERT INTO token_vector VALUES (?, ?)", enumerate(replacement.token_vectors, first))
         self._db.execute("INSERT INTO indexed VALUES (?, ?)", (edition, doc_key))
         self._count(edition, documents=1, chunks=len(replacement.chunks))
 
@@ -186,7 +191,8 @@ class Changes:
                 SELECT edition, chunk_key, (SELECT value + 1 FROM meta WHERE name = 'sequence') {one}""",  # noqa: S608
             (doc_key, edition),
         )
-        self._db.execute(f"DELETE FROM vector WHERE chunk_key IN (SELECT chunk_key {one})", (doc_key, edition))  # noqa: S608
+        for table in _BESIDE_CHUNKS:
+            self._db.execute(f"DELETE FROM {table} WHERE chunk_key IN (SELECT chunk_key {one})", (doc_key, edition))  # noqa: S608
         gone = self._db.execute(f"DELETE {one}", (doc_key, edition)).rowcount
         self._count(edition, documents=-1, chunks=-gone)
 

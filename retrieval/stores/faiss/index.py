@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retrieval import bm25
 from retrieval.ports import Vectors
-from retrieval.records import Hit
+from retrieval.records import Hit, TermScores
 from retrieval.stores.checks import SCORE_DECIMALS
 from retrieval.stores.faiss import lexical
 from retrieval.stores.faiss import segment as segments
@@ -109,6 +109,22 @@ class IndexState:
             found.append((positions, np.round(scores, SCORE_DECIMALS)))
             floor = max(floor, _kth(scores, k))
         return self._best(found, k)
+
+    def term_scores(self, terms: Mapping[str, float], keys: NDArray[np.int64]) -> TermScores:
+        """What each term adds to the BM25 of the chunks of these keys; nothing to one that is not indexed."""
+        ascending = tuple(sorted(terms))
+        hashes = [term_hash(term) for term in ascending]
+        chunks = [self._frequency(hashed) for hashed in hashes]
+        idf = np.array([bm25.idf(self._chunks, frequency) for frequency in chunks])
+        weights = [(hashed, terms[term] * rarity) for hashed, term, rarity in zip(hashes, ascending, idf, strict=True)]
+        scores = np.zeros((len(keys), len(terms)))
+        for part in self.parts:
+            at, there = part.segment.positions(keys)
+            if part.alive is not None:
+                there &= part.alive[at]
+            index = part.segment.postings
+            scores[there] = lexical.by_term(index, weights, at[there], average=self._average)
+        return TermScores(ascending, np.array(chunks, dtype=np.int64), idf, scores)
 
     def _best(self, found: Sequence[Scored], k: int) -> list[Hit]:
         """The k best of what the parts have found, best first, ties by chunk id."""

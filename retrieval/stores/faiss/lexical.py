@@ -57,6 +57,19 @@ def best(
     return candidates[matched], scores[matched]
 
 
+def by_term(
+    index: Postings, weights: Sequence[tuple[int, float]], positions: NDArray[np.int64], *, average: float
+) -> NDArray[np.float64]:
+    """What each term adds to the scores of some chunks: shape (len(positions), len(weights)). See `best`."""
+    scores = np.zeros((len(positions), len(weights)))
+    norms = bm25.length_norm(index.lengths[positions].astype(np.float64), average)
+    for column, (term, weight) in enumerate(weights):
+        if (part := index.of(term)).stop > part.start:
+            has, counts = _lookup(index, part, positions)
+            scores[has, column] = weight * bm25.saturation(counts.astype(np.float64), norms[has])
+    return scores
+
+
 def _candidates(
     index: Postings,
     found: Sequence[tuple[slice, float]],
@@ -138,7 +151,7 @@ def _exact(
 def _lookup(
     index: Postings, part: slice, candidates: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-    """Which of the candidates (ascending) hold a term, by their number among them, and how often."""
+    """Which of the candidates hold a term, by their number among them, and how often."""
     positions = index.positions[part]
     wanted = candidates.astype(positions.dtype)  # of another type, all postings would be converted
     at = np.searchsorted(positions, wanted)

@@ -4,12 +4,14 @@ _GONE = "NOT IN (SELECT doc_key FROM document)"
 # What dropped editions held is no orphan: `purge` is about to remove it, in small commits.
 _NO_EDITION = "NOT IN (SELECT number FROM edition UNION ALL SELECT edition FROM dropped)"
 _NOT_INDEXED = "NOT EXISTS (SELECT 1 FROM indexed i WHERE i.edition = chunk.edition AND i.doc_key = chunk.doc_key)"
+_WITHOUT_TOKENS = "(SELECT number FROM edition WHERE token_code = '')"
 ORPHANS = {
     "content": f"doc_key {_GONE}",
     "attribute": f"doc_key {_GONE}",
     "indexed": f"doc_key {_GONE} OR edition {_NO_EDITION}",
     "chunk": f"doc_key {_GONE} OR edition {_NO_EDITION} OR {_NOT_INDEXED}",
     "vector": "chunk_key NOT IN (SELECT chunk_key FROM chunk)",
+    "token_vector": f"chunk_key NOT IN (SELECT chunk_key FROM chunk WHERE edition NOT IN {_WITHOUT_TOKENS})",  # noqa: S608
     "tombstone": f"edition {_NO_EDITION} OR EXISTS (SELECT 1 FROM chunk c WHERE c.chunk_key = tombstone.chunk_key)",  # noqa: S608
     "segment": f"edition {_NO_EDITION}",
 }
@@ -20,12 +22,13 @@ INSERT OR IGNORE INTO tombstone
 SELECT edition, chunk_key, (SELECT value + 1 FROM meta WHERE name = 'sequence') FROM chunk WHERE {ORPHANS["chunk"]}
 """  # noqa: S608 - literals
 _WITHOUT_TEXT = "doc_key NOT IN (SELECT doc_key FROM content)"
+_LATER = ("chunk", "vector", "token_vector", "tombstone", "segment")
 _ORPHANS_OUT = (
     f"DELETE FROM document WHERE {_WITHOUT_TEXT}",  # noqa: S608
     *(f"DELETE FROM {table} WHERE {ORPHANS[table]}" for table in ("content", "attribute", "indexed")),  # noqa: S608
     "DELETE FROM tombstone WHERE EXISTS (SELECT 1 FROM chunk c WHERE c.chunk_key = tombstone.chunk_key)",
     _BURY,
-    *(f"DELETE FROM {table} WHERE {ORPHANS[table]}" for table in ("chunk", "vector", "tombstone", "segment")),  # noqa: S608
+    *(f"DELETE FROM {table} WHERE {ORPHANS[table]}" for table in _LATER),  # noqa: S608
 )
 _COUNT_AGAIN = (
     "UPDATE meta SET value = (SELECT count(*) FROM document) WHERE name = 'documents'",

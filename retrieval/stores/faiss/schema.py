@@ -12,7 +12,9 @@ from retrieval.errors import StoreCorrupt, StoreUnavailable
 from retrieval.records import Chunking, EmbedderInfo
 from retrieval.stores.checks import check_text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+MIGRATE_SECONDS = 30.0
+"""How long a migration waits for a writer."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -28,7 +30,7 @@ CREATE INDEX attribute_document ON attribute (doc_key);
 CREATE TABLE edition (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     embedder TEXT NOT NULL, chunking TEXT NOT NULL, created_at TEXT NOT NULL,
-    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0);
+    documents INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0, token_code TEXT NOT NULL DEFAULT '');
 CREATE TABLE dropped (edition INTEGER PRIMARY KEY);
 CREATE TABLE indexed (edition INTEGER NOT NULL, doc_key INTEGER NOT NULL, PRIMARY KEY (edition, doc_key)) WITHOUT ROWID;
 CREATE INDEX indexed_document ON indexed (doc_key);
@@ -40,6 +42,7 @@ CREATE TABLE chunk (
 CREATE INDEX chunk_document ON chunk (doc_key, edition);
 CREATE INDEX chunk_edition ON chunk (edition);
 CREATE TABLE vector (chunk_key INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE token_vector (chunk_key INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE tombstone (
     edition INTEGER NOT NULL, chunk_key INTEGER NOT NULL, died INTEGER NOT NULL,
     PRIMARY KEY (edition, chunk_key)) WITHOUT ROWID;
@@ -55,8 +58,18 @@ CREATE TABLE source (
 CREATE INDEX source_document ON source (doc_id);
 """
 
+_MIGRATIONS = {
+    3: (
+        "ALTER TABLE edition ADD COLUMN token_code TEXT NOT NULL DEFAULT ''",
+        "CREATE TABLE token_vector (chunk_key INTEGER PRIMARY KEY, value BLOB NOT NULL)",
+    )
+}
+"""What makes the next version of a catalog of each version."""
 
-def create(path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking, language: str) -> None:
+
+def create(
+    path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking, language: str, token_code: str
+) -> None:
     """Make the catalog of a collection with one empty edition at `path`, which must not exist."""
     with translated(path), closing(sqlite3.connect(path)) as connection:
         # Bytes. At SQLite's own 4,096, a vector of 384 dimensions leaves a quarter of its page empty, one of 768 too.
@@ -70,17 +83,39 @@ def create(path: Path, *, name: str, embedder: EmbedderInfo, chunking: Chunking,
             "created_at": now(),
             "sequence": 0,
             "documents": 0,
-            "live": insert_edition(connection, embedder, chunking),
+            "live": insert_edition(connection, embedder, chunking, token_code),
         }
         connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         connection.commit()
 
 
-def insert_edition(connection: sqlite3.Connection, embedder: EmbedderInfo, chunking: Chunking) -> int:
+def version_of(connection: sqlite3.Connection) -> int | None:
+    """Of the schema of a catalog; None when it is no catalog."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+    return int(row[0]) if row else None
+
+
+def migrate(path: Path) -> None:
+    """Bring a catalog of an earlier version to this one, as far as there is a way; another process may be at it, too.
+
+    All or nothing, and no table is written anew. Whoever reads meanwhile goes on with what it sees.
+    """
+    with translated(path), closing(sqlite3.connect(path, isolation_level=None, timeout=MIGRATE_SECONDS)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        version = version_of(connection)
+        while version in _MIGRATIONS:
+            for statement in _MIGRATIONS[version]:
+                connection.execute(statement)
+            version += 1
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (version,))
+        connection.execute("COMMIT")
+
+
+def insert_edition(connection: sqlite3.Connection, embedder: EmbedderInfo, chunking: Chunking, token_code: str) -> int:
     """Write the row of an edition that has nothing indexed; returns its number."""
     cursor = connection.execute(
-        "INSERT INTO edition (embedder, chunking, created_at) VALUES (?, ?, ?)",
-        (json.dumps(asdict(embedder)), json.dumps(asdict(chunking)), now()),
+        "INSERT INTO edition (embedder, chunking, created_at, token_code) VALUES (?, ?, ?, ?)",
+        (json.dumps(asdict(embedder)), json.dumps(asdict(chunking)), now(), token_code),
     )
     return int(cursor.lastrowid or 0)
 

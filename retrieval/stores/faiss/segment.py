@@ -51,6 +51,14 @@ class Segment:
     def __len__(self) -> int:
         return len(self.postings.keys)
 
+    def positions(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], Mask]:
+        """Where chunks of these keys (in any order) are, and which of them are in the segment at all."""
+        if not len(self):  # all of its chunks have died
+            return np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.bool_)
+        at = np.searchsorted(self.keys, keys)
+        at[at == len(self)] = 0
+        return at, self.keys[at] == keys
+
     def mask(self, keys: NDArray[np.int64]) -> Mask:
         """Which chunks of the segment are among `keys` (ascending)."""
         if not len(keys):

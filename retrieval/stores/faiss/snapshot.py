@@ -6,7 +6,16 @@ import numpy as np
 
 from retrieval.filters import Filter
 from retrieval.ports import Replacement, Vectors
-from retrieval.records import CollectionInfo, Document, DocumentInfo, Hit, SourceRecord, SourceStatus, StoredChunk
+from retrieval.records import (
+    CollectionInfo,
+    Document,
+    DocumentInfo,
+    Hit,
+    SourceRecord,
+    SourceStatus,
+    StoredChunk,
+    TermScores,
+)
 from retrieval.stores.checks import check_query_vector
 from retrieval.stores.faiss.catalog import Catalog
 from retrieval.stores.faiss.index import IndexState
@@ -35,6 +44,10 @@ class FaissSnapshot:
     def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
         return self._index().lexical(terms, k, self._allowed(filter))
 
+    def term_scores(self, terms: Mapping[str, float], chunk_ids: Sequence[str]) -> TermScores:
+        keys = self._catalog.chunk_keys(self._number, chunk_ids)
+        return self._index().term_scores(terms, np.array([keys[one] for one in chunk_ids], dtype=np.int64))
+
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
         return self._catalog.chunks(self._number, chunk_ids)
 
@@ -42,6 +55,10 @@ class FaissSnapshot:
         found = self._catalog.vectors(self._number, chunk_ids)
         rows = [found[chunk_id] for chunk_id in chunk_ids]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self._edition.embedder.dimension)
+
+    def token_vectors(self, chunk_ids: Sequence[str]) -> list[bytes]:
+        found = self._catalog.token_vectors(self._number, chunk_ids)
+        return [found[chunk_id] for chunk_id in chunk_ids]
 
     def document(self, doc_id: str) -> Document:
         return self._catalog.document(doc_id)

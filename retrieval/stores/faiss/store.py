@@ -70,7 +70,13 @@ class FaissCollections:
             return sorted(path.name for path in self.root.iterdir() if is_name(path.name) and path.is_dir())
 
     def create(
-        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+        self,
+        name: str,
+        *,
+        embedder: EmbedderInfo,
+        chunking: Chunking = DEFAULT_CHUNKING,
+        language: str = "english",
+        token_code: str = "",
     ) -> None:
         folder = self.root / check_name(name)
         analyzer(language)  # refuses a language that is not known
@@ -80,7 +86,10 @@ class FaissCollections:
         partial = self.root / f".new-{name}-{secrets.token_hex(4)}"
         try:
             partial.mkdir(parents=True)
-            create(partial / _CATALOG, name=name, embedder=embedder, chunking=chunking, language=language)
+            create(
+                partial / _CATALOG, name=name, embedder=embedder, chunking=chunking, language=language,
+                token_code=token_code,
+            )  # fmt: skip
             (partial / _SEGMENTS).mkdir()
             partial.rename(folder)
         except OSError as exc:
@@ -162,7 +171,8 @@ class FaissStore:
         with self._write() as (catalog, changes):
             live = catalog.live()
             check_live(edition, live)
-            check_replacements(replacements, catalog.edition(live).embedder)
+            described = catalog.edition(live)
+            check_replacements(replacements, described.embedder, described.token_code)
             # First, since a document that takes the place of another may be itself among those that others replace.
             for doc_id in sorted({doc_id for replacement in replacements for doc_id in replacement.replaces}):
                 changes.remove(doc_id)
@@ -176,7 +186,7 @@ class FaissStore:
         with self._write() as (catalog, changes):
             described = catalog.edition(edition)
             check_not_live(edition, catalog.live())
-            check_replacements(replacements, described.embedder)
+            check_replacements(replacements, described.embedder, described.token_code)
             done = sum(changes.index(edition, replacement) for replacement in replacements)
         self._written[edition] += sum(len(replacement.chunks) for replacement in replacements)
         self._look_after(edition)
@@ -196,9 +206,9 @@ class FaissStore:
         with self._write() as (_, changes):
             changes.record(sources)
 
-    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking, token_code: str = "") -> int:
         with self._write() as (_, changes):
-            return changes.add_edition(embedder, chunking)
+            return changes.add_edition(embedder, chunking, token_code)
 
     def switch(self, edition: int) -> None:
         with self._write() as (catalog, changes):

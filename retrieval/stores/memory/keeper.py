@@ -9,7 +9,7 @@ from retrieval.analysis import analyzer
 from retrieval.errors import CollectionNotFound
 from retrieval.ports import Finding
 from retrieval.records import Document
-from retrieval.stores.checks import vector_fault
+from retrieval.stores.checks import missing_token_vectors, vector_fault
 from retrieval.stores.memory.state import EditionState, Entry, MemoryCollection, State
 from retrieval.stores.raw import holds, spellings
 
@@ -92,5 +92,7 @@ def _examine(
         yield Finding("missing-chunks", document.doc_id, detail, doc_id=document.doc_id, edition=number)
     if fault := vector_fault(entry.vector, edition.embedder.dimension):
         yield Finding("wrong-vector", chunk.chunk_id, fault, doc_id=document.doc_id, edition=number)
+    if edition.token_code and not entry.token_vectors:
+        yield missing_token_vectors(chunk.chunk_id, document.doc_id, number)
     if entry.terms != Counter(terms(chunk.indexed_text)):
         yield Finding("damaged-index", chunk.chunk_id, "its words are not those of its text", edition=number)

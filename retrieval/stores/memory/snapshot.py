@@ -19,6 +19,7 @@ from retrieval.records import (
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    TermScores,
 )
 from retrieval.stores.checks import (
     SCORE_DECIMALS,
@@ -61,16 +62,32 @@ class MemorySnapshot:
         return _top(scores, k)
 
     def search_lexical(self, terms: Mapping[str, float], *, k: int, filter: Filter | None = None) -> list[Hit]:
-        everything = list(self._passing(None))
-        average = sum(entry.terms.total() for entry in everything) / max(1, len(everything))
+        lexicon = _Lexicon(list(self._passing(None)))
         scores: dict[str, float] = defaultdict(float)
         for term, weight in sorted(terms.items()):
-            idf = bm25.idf(len(everything), sum(term in entry.terms for entry in everything))
+            idf = lexicon.idf(term)
             for entry in self._passing(filter):
-                if tf := entry.terms[term]:
-                    norm = bm25.length_norm(float(entry.terms.total()), average)
-                    scores[entry.chunk.chunk_id] += weight * idf * bm25.saturation(float(tf), norm)
+                if term in entry.terms:
+                    scores[entry.chunk.chunk_id] += weight * idf * lexicon.saturation(entry, term)
         return _top(scores, k)
+
+    def term_scores(self, terms: Mapping[str, float], chunk_ids: Sequence[str]) -> TermScores:
+        lexicon, asked = _Lexicon(list(self._passing(None))), self._entries(chunk_ids)
+        ascending = tuple(sorted(terms))
+        idf = [lexicon.idf(term) for term in ascending]
+        scores = [
+            [
+                terms[term] * rarity * lexicon.saturation(entry, term)
+                for term, rarity in zip(ascending, idf, strict=True)
+            ]
+            for entry in asked
+        ]
+        return TermScores(
+            ascending,
+            np.array([lexicon.frequency(term) for term in ascending], dtype=np.int64),
+            np.array(idf, dtype=np.float64),
+            np.array(scores, dtype=np.float64).reshape(len(asked), len(ascending)),
+        )
 
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
         check_text(*chunk_ids)
@@ -82,10 +99,11 @@ class MemorySnapshot:
         ]
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
-        check_text(*chunk_ids)
-        found = {entry.chunk.chunk_id: entry.vector for entry in self._passing(None)}
-        rows = [found[chunk_id] for chunk_id in chunk_ids]
+        rows = [entry.vector for entry in self._entries(chunk_ids)]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self._edition.embedder.dimension)
+
+    def token_vectors(self, chunk_ids: Sequence[str]) -> list[bytes]:
+        return [entry.token_vectors for entry in self._entries(chunk_ids)]
 
     def document(self, doc_id: str) -> Document:
         check_text(doc_id)
@@ -115,7 +133,8 @@ class MemorySnapshot:
                 entries = self._edition.entries.get(doc_id, ())
                 chunks = [entry.chunk for entry in entries]
                 vectors = self.vectors([chunk.chunk_id for chunk in chunks])
-                found.append(Replacement(document, chunks, vectors, lines.get(doc_id)))
+                blobs = [entry.token_vectors for entry in entries] if self._edition.token_code else []
+                found.append(Replacement(document, chunks, vectors, lines.get(doc_id), token_vectors=blobs))
         return found
 
     def sources(
@@ -138,10 +157,36 @@ class MemorySnapshot:
             and uri > after
         ][:limit]
 
+    def _entries(self, chunk_ids: Sequence[str]) -> list[Entry]:
+        """In the order given. Raises KeyError."""
+        check_text(*chunk_ids)
+        found = {entry.chunk.chunk_id: entry for entry in self._passing(None)}
+        return [found[chunk_id] for chunk_id in chunk_ids]
+
     def _passing(self, filter: Filter | None) -> Iterator[Entry]:
         for doc_id, entries in self._edition.entries.items():
             if filter is None or filters.matches(filter, self._state.documents[doc_id].info):
                 yield from entries
+
+
+class _Lexicon:
+    """What BM25 knows of all chunks of an edition."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._average = sum(entry.terms.total() for entry in entries) / max(1, len(entries))
+
+    def frequency(self, term: str) -> int:
+        return sum(term in entry.terms for entry in self._entries)
+
+    def idf(self, term: str) -> float:
+        return bm25.idf(len(self._entries), self.frequency(term))
+
+    def saturation(self, entry: Entry, term: str) -> float:
+        """0 for a chunk without the term."""
+        if not (tf := entry.terms[term]):
+            return 0.0
+        return bm25.saturation(float(tf), bm25.length_norm(float(entry.terms.total()), self._average))
 
 
 def _described(number: int, edition: EditionState) -> Edition:
@@ -152,6 +197,7 @@ def _described(number: int, edition: EditionState) -> Edition:
         documents=len(edition.entries),
         chunks=sum(map(len, edition.entries.values())),
         created_at=edition.created_at,
+        token_code=edition.token_code,
     )
 
 

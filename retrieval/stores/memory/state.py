@@ -22,6 +22,8 @@ class Entry:
     chunk: Chunk
     vector: Vectors
     terms: Counter[str]
+    token_vectors: bytes = b""
+    """Empty where the edition keeps none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class EditionState:
     embedder: EmbedderInfo
     chunking: Chunking
     created_at: str
+    token_code: str = ""
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     """By doc_id, of the documents that are indexed in it as they stand."""
 

@@ -1,7 +1,7 @@
 """Collections, and the writes that make the next state of one."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,11 +43,17 @@ class MemoryCollections:
         return sorted(self._stores)
 
     def create(
-        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+        self,
+        name: str,
+        *,
+        embedder: EmbedderInfo,
+        chunking: Chunking = DEFAULT_CHUNKING,
+        language: str = "english",
+        token_code: str = "",
     ) -> None:
         if check_name(name) in self._stores:
             raise CollectionExists(f"collection {name!r} exists already")
-        self._stores[name] = MemoryCollection(name, language, EditionState(embedder, chunking, _now()))
+        self._stores[name] = MemoryCollection(name, language, EditionState(embedder, chunking, _now(), token_code))
 
     def open(self, name: str, *, writable: bool = False) -> "MemoryStore":
         if check_name(name) not in self._stores:
@@ -87,7 +93,7 @@ class MemoryStore:
         with self._write() as state:
             check_live(edition, state.live)
             live = state.editions[state.live]
-            check_replacements(replacements, live.embedder)
+            check_replacements(replacements, live.embedder, live.token_code)
             going = {doc_id for replacement in replacements for doc_id in replacement.replaces}
             documents = {doc_id: document for doc_id, document in state.documents.items() if doc_id not in going}
             sources = {uri: source for uri, source in state.sources.items() if source.doc_id not in going}
@@ -104,7 +110,7 @@ class MemoryStore:
         with self._write() as state:
             one = _edition(state, edition)
             check_not_live(edition, state.live)
-            check_replacements(replacements, one.embedder)
+            check_replacements(replacements, one.embedder, one.token_code)
             current = [found for found in replacements if _stands(found.document, state.documents)]
             editions = {**state.editions, edition: self._with(one, current)}
             self._commit(replace(state, editions=editions))
@@ -129,10 +135,10 @@ class MemoryStore:
             lines = {**state.sources, **{source.source_uri: source for source in sources}}
             self._commit(replace(state, sources=lines))
 
-    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking, token_code: str = "") -> int:
         with self._write() as state:
             number = state.last + 1
-            editions = {**state.editions, number: EditionState(embedder, chunking, _now())}
+            editions = {**state.editions, number: EditionState(embedder, chunking, _now(), token_code)}
             self._commit(replace(state, editions=editions, last=number))
         return number
 
@@ -166,17 +172,17 @@ class MemoryStore:
 
     def _with(self, edition: EditionState, replacements: Sequence[Replacement]) -> EditionState:
         terms = analyzer(self._collection.language).terms
-        added = {
-            replacement.document.doc_id: tuple(
-                Entry(chunk, np.array(vector, dtype=np.float32), Counter(terms(chunk.indexed_text)))
-                for chunk, vector in zip(replacement.chunks, replacement.vectors, strict=True)
-            )
-            for replacement in replacements
-        }
+        added = {replacement.document.doc_id: tuple(_entries(replacement, terms)) for replacement in replacements}
         return replace(edition, entries={**edition.entries, **added})
 
     def _commit(self, state: State) -> None:
         self._collection.state = replace(state, sequence=state.sequence + 1)
+
+
+def _entries(replacement: Replacement, terms: Callable[[str], list[str]]) -> Iterator[Entry]:
+    blobs = replacement.token_vectors or [b""] * len(replacement.chunks)
+    for chunk, vector, blob in zip(replacement.chunks, replacement.vectors, blobs, strict=True):
+        yield Entry(chunk, np.array(vector, dtype=np.float32), Counter(terms(chunk.indexed_text)), bytes(blob))
 
 
 def _edition(state: State, number: int) -> EditionState:

@@ -183,7 +183,7 @@ class PgvectorStore:
 
     def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
         with self._write() as (commit, connection):
-            check_replacements(replacements, _check_index(commit.look(turn=False), edition).embedder)
+            check_replacements(replacements, _check_index(commit.look(turn=False), edition).embedder, "")
             commit.stage(replacements, documents=False)
             prepared = lexical.prepare(
                 [chunk.indexed_text for one in replacements for chunk in one.chunks], self._terms
@@ -274,7 +274,7 @@ def _add_edition(
 
 def _check_replace(head: Head, edition: int | None, replacements: Sequence[Replacement]) -> EditionHead:
     check_live(edition, head.live)
-    check_replacements(replacements, head.editions[head.live].embedder)
+    check_replacements(replacements, head.editions[head.live].embedder, "")
     return head.editions[head.live]
 
 
