@@ -1,0 +1,140 @@
+"""A prepared cross-encoder on ONNX Runtime, with nothing but onnxruntime and tokenizers: `footnote models prepare`.
+
+One pair per run of the graph, as many runs at a time as there are threads, for the reasons that `embedders.onnx` gives:
+it is faster than padded batches, and a pair's score does not depend on the other pairs.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.cores import usable_cores
+from retrieval.embedders.manifest import MODEL, TOKENIZER, read_verified
+from retrieval.embedders.onnx import create_session
+from retrieval.embedders.tokenizer import encodable
+from retrieval.errors import ConfigError, EmbedderError, RerankerError
+from retrieval.ports import Snapshot
+from retrieval.records import StoredChunk
+from retrieval.rerankers.manifest import Activation, read_cross_encoder
+from retrieval.rerankers.scores import checked, texts_of
+
+
+class OnnxReranker:
+    """The port `Reranker` on a model folder; files are read, verified and loaded at first use.
+
+    `threads` is how many pairs are scored at a time, 0 for one per core that this process may use; each takes one core.
+    Raises ModelInvalid when the folder is none of a cross-encoder; later, RerankerError when a file is missing or
+    differs from the manifest.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+        if threads < 0:
+            raise ConfigError(f"threads is {threads!r}; use 0 for one per core, or a positive number")
+        self._folder = folder
+        self._manifest = read_cross_encoder(folder)
+        self.name = f"onnx:{self._manifest.name}"
+        self._threads = threads or usable_cores()
+        self._lock = threading.Lock()
+        self._tokenizer = PairTokenizer(lambda: self._read(TOKENIZER), window=self._manifest.window)
+        self._session: Any = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def rerank(
+        self,
+        query: str,
+        chunks: Sequence[StoredChunk],
+        *,
+        snapshot: Snapshot,  # noqa: ARG002  # texts are enough
+    ) -> list[float]:
+        outputs = self.outputs(query, texts_of(chunks))
+        return checked(_activate(outputs, self._manifest.activation), self.name, len(chunks))
+
+    def outputs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """What the graph says of each text, before any activation; shape (len(texts),)."""
+        outputs = np.empty(len(texts), dtype=np.float64)
+        if not len(texts):
+            return outputs
+        session = self._load()
+
+        def judge(row: int) -> None:
+            ids, types = self._tokenizer.pair(query, texts[row])
+            given = {"input_ids": ids[np.newaxis]}
+            if self._manifest.token_types:
+                given["token_type_ids"] = types[np.newaxis]
+            outputs[row] = session.run(["score"], given)[0][0]
+
+        # Longest first: the threads then finish at nearly the same time.
+        rows = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        if len(rows) == 1 or self._threads == 1:
+            for row in rows:
+                judge(row)
+        else:
+            for _ in self._workers().map(judge, rows):
+                pass
+        return outputs
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return read_verified(self._folder, self._manifest, name)
+        except EmbedderError as exc:
+            raise RerankerError(str(exc)) from exc
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                try:
+                    self._session = create_session(self._read(MODEL))
+                except EmbedderError as exc:
+                    raise RerankerError(f"reranker {self.name!r}: {exc}; prepare the model again") from exc
+            return self._session
+
+    def _workers(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rerank")
+            return self._pool
+
+
+class PairTokenizer:
+    """Query and text as one sequence, with the special tokens that the model's own tokenizer puts around them.
+
+    `load` returns the `tokenizer.json` when it is first needed. Thread-safe.
+    """
+
+    def __init__(self, load: Callable[[], bytes], *, window: int) -> None:
+        self._source = load
+        self._window = window
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+
+    def pair(self, query: str, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and token types, each of shape (tokens,). What exceeds the window is cut at the end of the longer one:
+        a short query stays whole, and of two long ones half of the window is left to each.
+        """
+        encoding = self._load().encode(encodable(query), encodable(text))
+        return np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                from tokenizers import Tokenizer  # noqa: PLC0415 - costs 50 ms that most commands need not pay
+
+                tokenizer = Tokenizer.from_buffer(self._source())
+                tokenizer.no_padding()  # files carry the settings of whoever saved them
+                tokenizer.enable_truncation(self._window, strategy="longest_first")
+                self._loaded = tokenizer
+            return self._loaded
+
+
+def _activate(outputs: NDArray[np.float64], activation: Activation) -> NDArray[np.float64]:
+    # The two forms of one function; each is exact where the other would overflow. In 64 bits, for in 32 all outputs
+    # above 17 are 1.
+    if activation == "identity":
+        return outputs
+    small = np.exp(-np.abs(outputs))
+    return np.asarray(np.where(outputs >= 0, 1.0, small) / (1.0 + small))
