@@ -5,7 +5,7 @@ from typing import Any
 
 from retrieval.embedders.tokenizer import encodable
 from retrieval.errors import ConfigError, MissingExtra, RerankerError, RerankerUnavailable
-from retrieval.ports import Snapshot
+from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.scores import by_index, texts_of
 
@@ -68,7 +68,7 @@ class BedrockReranker:
         query: str,
         chunks: Sequence[StoredChunk],
         *,
-        snapshot: Snapshot,  # noqa: ARG002  # texts are enough
+        snapshot: SearchView,  # noqa: ARG002  # texts are enough
     ) -> list[float]:
         texts = [text[:MAX_CHARACTERS] if text.strip() else NOTHING for text in texts_of(chunks)]
         batches = [texts[begin : begin + MAX_SOURCES] for begin in range(0, len(texts), MAX_SOURCES)]

@@ -11,7 +11,7 @@ from typing import Any
 from retrieval.embedders.source import find_source
 from retrieval.embedders.tokenizer import encodable
 from retrieval.errors import RerankerError
-from retrieval.ports import Snapshot
+from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.scores import checked, texts_of
 from retrieval.rerankers.source import check_cross_encoder, load_cross_encoder
@@ -41,7 +41,7 @@ class CrossEncoderReranker:
         query: str,
         chunks: Sequence[StoredChunk],
         *,
-        snapshot: Snapshot,  # noqa: ARG002  # texts are enough
+        snapshot: SearchView,  # noqa: ARG002  # texts are enough
     ) -> list[float]:
         if not chunks:
             return []

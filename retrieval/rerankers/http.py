@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from retrieval.embedders.tokenizer import encodable
 from retrieval.errors import ConfigError, RerankerError, RerankerUnavailable
-from retrieval.ports import Snapshot
+from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.scores import by_index, texts_of
 from retrieval.service import Address, JsonService, ServiceError, ServiceTooLarge, ServiceUnavailable
@@ -78,7 +78,7 @@ class HttpReranker:
         query: str,
         chunks: Sequence[StoredChunk],
         *,
-        snapshot: Snapshot,  # noqa: ARG002  # texts are enough
+        snapshot: SearchView,  # noqa: ARG002  # texts are enough
     ) -> list[float]:
         query, texts = encodable(query), texts_of(chunks)
         deadline = time.monotonic() + self._timeout

@@ -18,7 +18,7 @@ from retrieval.embedders.manifest import MODEL, TOKENIZER, read_verified
 from retrieval.embedders.onnx import create_session
 from retrieval.embedders.tokenizer import encodable
 from retrieval.errors import ConfigError, EmbedderError, RerankerError
-from retrieval.ports import Snapshot
+from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.manifest import Activation, read_cross_encoder
 from retrieval.rerankers.scores import checked, texts_of
@@ -49,7 +49,7 @@ class OnnxReranker:
         query: str,
         chunks: Sequence[StoredChunk],
         *,
-        snapshot: Snapshot,  # noqa: ARG002  # texts are enough
+        snapshot: SearchView,  # noqa: ARG002  # texts are enough
     ) -> list[float]:
         outputs = self.outputs(query, texts_of(chunks))
         return checked(_activate(outputs, self._manifest.activation), self.name, len(chunks))
