@@ -1,0 +1,1 @@
+"""What was measured, told to people and to build servers: terminal, HTML, Markdown, JUnit XML."""
