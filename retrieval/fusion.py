@@ -43,6 +43,42 @@ def convex(
     return ranked(fused)
 
 
+def blend(ranking: Sequence[Hit], scores: Sequence[float], *, weight: float) -> list[Hit]:
+    """Rank the first `len(scores)` hits of a ranking anew: its own scores against `scores`, whose share is `weight`.
+
+    Both are standardised over these hits. The others follow behind them, in the order they had.
+    """
+    head, rest = ranking[: len(scores)], ranking[len(scores) :]
+    own = standardised([hit.score for hit in head])
+    mixed = ranked(
+        {
+            hit.chunk_id: (1.0 - weight) * former + weight * other
+            for hit, former, other in zip(head, own, standardised(scores), strict=True)
+        }
+    )
+    if not rest or not head:
+        return [*mixed, *rest]
+    scale = _deviation([hit.score for hit in head]) or 1.0
+    return [*mixed, *(Hit(hit.chunk_id, mixed[-1].score + (hit.score - head[-1].score) / scale) for hit in rest)]
+
+
+def neighbours(ranking: Sequence[Hit], adjacent: Mapping[str, Sequence[str]], *, weight: float) -> list[Hit]:
+    """Lift chunks whose neighbours in the document are ranked, too.
+
+    `adjacent` are the chunk_ids before and after each. A chunk gains `weight` times what its better neighbour is above
+    the worst of the ranking.
+    """
+    scores = {hit.chunk_id: hit.score for hit in ranking}
+    floor = min(scores.values(), default=0.0)
+    return ranked(
+        {
+            chunk_id: score
+            + weight * max((scores.get(near, floor) - floor for near in adjacent[chunk_id]), default=0.0)
+            for chunk_id, score in scores.items()
+        }
+    )
+
+
 def ranked(scores: Mapping[str, float]) -> list[Hit]:
     """Best first, ties by chunk_id ascending."""
     return [Hit(chunk_id, score) for chunk_id, score in sorted(scores.items(), key=lambda item: (-item[1], item[0]))]
@@ -60,13 +96,23 @@ def min_max(scores: Mapping[str, float]) -> dict[str, float]:
 
 def z_score(scores: Mapping[str, float]) -> dict[str, float]:
     """Mean 0, standard deviation 1; all 0 when they are all the same."""
-    if not scores:
-        return {}
-    mean = math.fsum(scores.values()) / len(scores)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores.values()) / len(scores))
+    return dict(zip(scores, standardised([*scores.values()]), strict=True))
+
+
+def standardised(values: Sequence[float]) -> list[float]:
+    """Mean 0, standard deviation 1; all 0 when they are all the same."""
+    deviation = _deviation(values)
     if deviation == 0.0:
-        return dict.fromkeys(scores, 0.0)
-    return {chunk_id: (score - mean) / deviation for chunk_id, score in scores.items()}
+        return [0.0] * len(values)
+    mean = math.fsum(values) / len(values)
+    return [(value - mean) / deviation for value in values]
+
+
+def _deviation(values: Sequence[float]) -> float:
+    if not values:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
 
 
 _NORMALISE: dict[Normalization, Callable[[Mapping[str, float]], dict[str, float]]] = {

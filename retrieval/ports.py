@@ -66,7 +66,7 @@ class TokenEmbedder(Protocol):
 
     @property
     def token_code(self) -> str:
-        """Names the code of the blobs, e.g. 'maxsim-1:96x4'; empty when this model has none."""
+        """Names the code of the blobs, e.g. 'maxsim-1:384'; empty when this model has none."""
         ...
 
     def embed_documents_with_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
@@ -76,7 +76,7 @@ class TokenEmbedder(Protocol):
     def token_scores(self, query: str, weights: Callable[[str], float], blobs: Sequence[bytes]) -> NDArray[np.float32]:
         """Late-interaction score of a query with each text that was made such a blob; higher is better.
 
-        `weights` tells how much a token of the query, as the model spells it, counts.
+        `weights` tells how much a word of the query counts, 0 for not at all; white space parts words.
         """
         ...
 
@@ -97,7 +97,7 @@ class Reranker(Protocol):
         """What explanations and run bundles call it, with the model: 'late-interaction', 'http:BAAI/bge-reranker'."""
         ...
 
-    def rerank(self, query: str, chunks: Sequence[StoredChunk], *, snapshot: "Snapshot") -> Sequence[float]:
+    def rerank(self, query: str, chunks: Sequence[StoredChunk], *, snapshot: "SearchView") -> Sequence[float]:
         """One finite score per chunk, in the order given; higher is better, the scale is the reranker's own.
 
         `snapshot` is the one that the chunks came from, for rerankers that need more of them than their text. Raises

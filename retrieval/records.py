@@ -146,6 +146,17 @@ def chunk_id(doc_id: str, ordinal: int) -> str:
     return f"{doc_id}:{ordinal:06d}"
 
 
+def doc_id_of(chunk_id: str) -> str:
+    """The document that a chunk is of."""
+    return chunk_id.rpartition(":")[0]
+
+
+def adjacent_ids(chunk_id: str) -> tuple[str, ...]:
+    """The ids that the chunks before and after this one have, if there are any."""
+    doc_id, _, ordinal = chunk_id.rpartition(":")
+    return tuple(f"{doc_id}:{near:06d}" for near in (int(ordinal) - 1, int(ordinal) + 1) if near >= 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One result of one search in one store: higher score is better."""

@@ -1,17 +1,18 @@
-"""The path of one query: embed, search both ways, feed back, fuse, fetch. Read it top to bottom."""
+"""The path of one query: plan, rank, rerank, thin out, fetch. `retrieval.ranking` has the stages that rank."""
 
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 
-from retrieval import feedback, filters, fusion
-from retrieval.analysis import analyzer
-from retrieval.errors import InvalidQuery
+from retrieval import filters, fusion
+from retrieval.errors import InvalidQuery, RerankerError
 from retrieval.filters import Filter
-from retrieval.ports import Embedders, Snapshot, Vectors, VectorStore
-from retrieval.records import Hit, Retrieval, ScoredChunk
+from retrieval.ports import Embedders, QueryPlanner, Reranker, SearchView, Snapshot, VectorStore
+from retrieval.ranking import Ranker, Ranking
+from retrieval.records import Hit, QueryPlan, Retrieval, ScoredChunk, Turn
 from retrieval.settings import RetrievalSettings
+from retrieval.thinning import thin
+from retrieval.trace import Trace
 
 MAX_K = 1_000
 MAX_QUERY_CHARACTERS = 10_000
@@ -20,74 +21,102 @@ MAX_QUERY_CHARACTERS = 10_000
 class Retriever:
     """Ranks the chunks of one collection for a query. Thread-safe."""
 
-    def __init__(self, store: VectorStore, embedders: Embedders, settings: RetrievalSettings) -> None:
+    def __init__(
+        self,
+        store: VectorStore,
+        embedders: Embedders,
+        settings: RetrievalSettings,
+        *,
+        reranker: Reranker | None = None,
+        planner: QueryPlanner | None = None,
+    ) -> None:
+        """Without a `reranker` the order of the first stage stands; without a `planner` the query is taken as it is."""
         self.store = store
         self.embedders = embedders
         self.settings = settings
+        self._ranker = Ranker(embedders, settings)
+        self._reranker = reranker
+        self._planner = planner
 
     def retrieve(
-        self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None
+        self,
+        query: str,
+        *,
+        k: int = 8,
+        filter: Filter | None = None,
+        snapshot: Snapshot | None = None,
+        history: Sequence[Turn] = (),
+        explain: bool = False,
     ) -> Retrieval:
         """The k best chunks, best first, out of those the filter lets through.
 
-        Everything comes from `snapshot`, or from one opened for this call. Raises InvalidQuery, UnknownField,
-        EmbedderMismatch.
+        `history` is what was said before in the conversation, oldest first: the planner makes the query complete with
+        it. With `explain`, every candidate's way is told. Everything comes from `snapshot`, or from one opened for this
+        call. Raises InvalidQuery, UnknownField, EmbedderMismatch, EmbedderUnavailable, RerankerError.
         """
         check_query(query, k)
         with nullcontext(snapshot) if snapshot else self.store.snapshot() as view:
-            return self._retrieve(view, query, k, filter)
+            info = view.info
+            if filter and info.documents:
+                filters.check_fields(filter, info.fields)
+            trace = Trace()
+            plan = self._plan(query, history, info.language, trace)
+            ranking = self._ranked(view, plan, k, filter, trace)
+            hits = self._reranked(view, plan.query, ranking.hits, trace)
+            hits = thin(hits, k=k, settings=self.settings, trace=trace)
+            chunks = _fetch(view, hits, trace)
+            return Retrieval(
+                query=query,
+                query_vector=ranking.vector,
+                chunks=chunks,
+                timings=trace.seconds,
+                plan=plan,
+                explanation=trace.explain(view, chunks) if explain else None,
+                notes=tuple(trace.notes),
+            )
 
-    def _retrieve(self, snapshot: Snapshot, query: str, k: int, filter: Filter | None) -> Retrieval:
-        info = snapshot.info
-        if filter and info.documents:
-            filters.check_fields(filter, info.fields)
-        watch = _Watch()
-        with watch.stage("embed"):
-            # The edition says which model: after a switch, the first query that sees it embeds as it does.
-            vector = self.embedders.of(info.embedder).embed_queries([query])[0]
-        terms = {term: float(count) for term, count in Counter(analyzer(info.language).terms(query)).items()}
-        rankings = self._search(
-            snapshot, vector, terms, depth=max(k, self.settings.candidates), filter=filter, watch=watch
-        )
-        with watch.stage("fuse"):
-            fused = self._fuse(rankings)[:k]
-        with watch.stage("fetch"):
-            chunks = _fetch(snapshot, fused, rankings)
-        return Retrieval(query=query, query_vector=vector, chunks=chunks, timings=watch.seconds)
+    def _plan(self, query: str, history: Sequence[Turn], language: str, trace: Trace) -> QueryPlan:
+        if self._planner is None:
+            return QueryPlan(query)
+        with trace.stage("plan"):
+            plan = self._planner.plan(query, history=history, language=language)
+        if plan.note:
+            trace.notes.append(plan.note)
+        return plan
 
-    def _search(
-        self,
-        snapshot: Snapshot,
-        vector: Vectors,
-        terms: Mapping[str, float],
-        *,
-        depth: int,
-        filter: Filter | None,
-        watch: "_Watch",
-    ) -> dict[str, list[Hit]]:
-        """Rankings by the name of their stage."""
-        rankings: dict[str, list[Hit]] = {}
-        if self.settings.mode != "dense":
-            with watch.stage("lexical"):
-                rankings["lexical"] = snapshot.search_lexical(terms, k=depth, filter=filter)
-        if self.settings.mode != "lexical":
-            with watch.stage("dense"):
-                rankings["dense"] = snapshot.search_dense(vector, k=depth, filter=filter)
-        if self.settings.mode == "hybrid" and self.settings.feedback_weight > 0.0:
-            with watch.stage("feedback"):
-                first = [hit.chunk_id for hit in self._fuse(rankings)[: self.settings.feedback_chunks]]
-                moved = feedback.rocchio(vector, snapshot.vectors(first), weight=self.settings.feedback_weight)
-                rankings["dense"] = snapshot.search_dense(moved, k=depth, filter=filter)
-        return rankings
+    def _ranked(self, view: SearchView, plan: QueryPlan, k: int, filter: Filter | None, trace: Trace) -> Ranking:
+        """Of a question of several parts, the rankings of the whole and of each part are fused by rank."""
+        depth = max(k, self.settings.candidates)
+        whole = self._ranker.rank(view, plan.query, depth=depth, filter=filter, trace=trace)
+        if not plan.parts:
+            return whole
+        rankings = [whole.hits]
+        for number, part in enumerate(plan.parts, start=1):
+            inner = Trace()
+            rankings.append(self._ranker.rank(view, part, depth=depth, filter=filter, trace=inner).hits)
+            trace.include(inner, f"part {number}", rankings[-1])
+        hits = fusion.rrf(rankings, rank_constant=self.settings.rank_constant)
+        trace.ranked("parts", hits)
+        return Ranking(whole.vector, hits)
 
-    def _fuse(self, rankings: Mapping[str, Sequence[Hit]]) -> list[Hit]:
-        if len(rankings) == 1:
-            return list(*rankings.values())
-        if self.settings.fusion == "rrf":
-            return fusion.rrf([*rankings.values()], rank_constant=self.settings.rank_constant)
-        share = {"dense": self.settings.dense_weight, "lexical": 1.0 - self.settings.dense_weight}
-        weights = [share[stage] for stage in rankings]
-        return fusion.convex([*rankings.values()], weights, normalization=self.settings.normalization)
+    def _reranked(self, view: SearchView, query: str, hits: list[Hit], trace: Trace) -> list[Hit]:
+        """The first of the hits in the order of the reranker, when there is one."""
+        if self._reranker is None or not hits:
+            return hits
+        head = [hit.chunk_id for hit in hits[: self.settings.rerank_candidates]]
+        try:
+            with trace.stage("rerank"):
+                scores = self._reranker.rerank(query, view.chunks(head), snapshot=view)
+                _check_scores(self._reranker.name, scores, len(head))
+        except RerankerError as exc:
+            if self.settings.rerank_required:
+                raise
+            trace.notes.append(f"not reranked: {exc}")
+            return hits
+        trace.ranked("rerank", fusion.ranked(dict(zip(head, scores, strict=True))))
+        blended = fusion.blend(hits, scores, weight=self.settings.rerank_weight)
+        trace.ranked("reranked", blended)
+        return blended
 
 
 def check_query(query: str, k: int) -> None:
@@ -100,28 +129,27 @@ def check_query(query: str, k: int) -> None:
         raise InvalidQuery(f"k = {k!r}: ask for 1 to {MAX_K:,} results")
 
 
-def _fetch(snapshot: Snapshot, fused: Sequence[Hit], rankings: Mapping[str, Sequence[Hit]]) -> tuple[ScoredChunk, ...]:
-    stored = {found.chunk.chunk_id: found for found in snapshot.chunks([hit.chunk_id for hit in fused])}
-    by_stage = {stage: {hit.chunk_id: hit.score for hit in ranking} for stage, ranking in rankings.items()}
+def _check_scores(name: str, scores: Sequence[float], expected: int) -> None:
+    """A score that is no number would sort anywhere."""
+    if len(scores) != expected:
+        raise RerankerError(
+            f"{name} gave {len(scores)} scores for {expected} chunks; look at its log, or switch it off"
+        )
+    if not all(math.isfinite(score) for score in scores):
+        raise RerankerError(f"{name} gave a score that is no finite number; look at its log, or switch it off")
+
+
+def _fetch(view: SearchView, hits: Sequence[Hit], trace: Trace) -> tuple[ScoredChunk, ...]:
+    chunk_ids = [hit.chunk_id for hit in hits]
+    with trace.stage("fetch"):
+        stored = {found.chunk.chunk_id: found for found in view.chunks(chunk_ids)}
+    stages = trace.scores(chunk_ids)
     return tuple(
         ScoredChunk(
             chunk=stored[hit.chunk_id].chunk,
             document=stored[hit.chunk_id].document,
             score=hit.score,
-            stages={stage: scores[hit.chunk_id] for stage, scores in by_stage.items() if hit.chunk_id in scores},
+            stages=stages[hit.chunk_id],
         )
-        for hit in fused
+        for hit in hits
     )
-
-
-class _Watch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - begin

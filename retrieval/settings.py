@@ -49,7 +49,7 @@ class RetrievalSettings(BaseModel):
     device: str = Field(
         "cpu", description="For sentence-transformers: 'cpu', 'cuda', 'cuda:1', or 'auto' for a GPU where there is one."
     )
-    threads: int = Field(0, ge=0, description="Texts that the ONNX embedder works on at a time; 0 takes one per core.")
+    threads: int = Field(0, ge=0, description="Texts that an ONNX model works on at a time; 0 takes one per core.")
     batch_size: int = Field(
         8, ge=1, le=1024, description="For sentence-transformers: texts per model call, also of a cross-encoder."
     )
@@ -93,17 +93,43 @@ class RetrievalSettings(BaseModel):
     feedback_chunks: int = Field(3, ge=1, le=100, description="First results that the query vector is moved towards.")
     feedback_weight: float = Field(0.3, ge=0.0, le=1.0, description="How far; 0 switches feedback off.")
 
-    reranker: Literal["none", "late-interaction", "cross-encoder", "onnx", "bedrock", "http", "listwise"] = Field(
+    late_weight: float = Field(
+        0.4,
+        ge=0.0,
+        le=1.0,
+        description="Share of late interaction (the encoder's token vectors, kept with the chunks) against the fused "
+        "score; 0 switches it off.",
+    )
+    late_candidates: int = Field(50, ge=1, le=1000, description="First results of fusion that it looks at.")
+    neighbour_weight: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="How much a chunk gains from the score of the one before or after it; 0 is off.",
+    )
+
+    reranker: Literal["none", "cross-encoder", "onnx", "bedrock", "http", "listwise"] = Field(
         "none",
-        description="Second stage: the encoder's own token vectors, a cross-encoder by sentence-transformers or as a "
-        "prepared ONNX model, Amazon Bedrock Rerank, a server with /rerank (TEI, vLLM, Cohere, Jina), or the chat "
+        description="A second model that scores the first results again: a cross-encoder by sentence-transformers or "
+        "as a prepared ONNX model, Amazon Bedrock Rerank, a server with /rerank (TEI, vLLM, Cohere, Jina), or the chat "
         "model of [generation] that puts the chunks in order.",
     )
     rerank_model: str = Field("", description="The reranker's model: a name, a folder, or the id at a service.")
-    rerank_url: str = Field("", description="Of a reranking service, e.g. 'http://localhost:8080'.")
+    rerank_url: str = Field(
+        "",
+        description="Of a reranking service: what stands before /rerank, e.g. 'http://localhost:8080' or "
+        "'https://api.cohere.com/v2'; for bedrock, of a VPC endpoint.",
+    )
+    rerank_api: Literal["auto", "tei", "cohere"] = Field(
+        "auto",
+        description="What the server speaks: as Text Embeddings Inference does, or as Cohere does (Jina, vLLM, "
+        "llama.cpp, Infinity); 'auto' is cohere where rerank_model is set.",
+    )
     rerank_api_key: SecretStr = Field(SecretStr(""), description="Bearer token for the reranker 'http'.")
     rerank_region: str = Field("", description="AWS region for the reranker 'bedrock'.")
-    rerank_timeout: float = Field(10.0, gt=0.0, le=600.0, description="Seconds to wait for a reranking service.")
+    rerank_timeout: float = Field(
+        10.0, gt=0.0, le=600.0, description="Seconds to wait for a reranking service, second tries included."
+    )
     rerank_candidates: int = Field(50, ge=1, le=1000, description="First results of fusion that are scored again.")
     rerank_weight: float = Field(
         1.0, ge=0.0, le=1.0, description="Share of the reranker's score against the fused one; 1 is the reranker alone."
@@ -112,4 +138,13 @@ class RetrievalSettings(BaseModel):
         True,
         description="Whether a query fails when the reranker does; else it is answered in the order of fusion, and the "
         "result says so.",
+    )
+
+    deduplicate: bool = Field(True, description="Whether of near-identical chunks only the best one is returned.")
+    per_document: int = Field(0, ge=0, le=1000, description="Most chunks of one document in a result; 0 is any number.")
+    diversity: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="How much a chunk loses for being like those before it (maximal marginal relevance); 0 is off.",
     )

@@ -7,6 +7,7 @@ batches of eight the same text alone and among others had vectors with a cosine 
 to the last bit.
 """
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from retrieval import maxsim
 from retrieval.cores import usable_cores
 from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, Manifest, read_manifest, read_verified
 from retrieval.embedders.tokenizer import FastTokenizer
 from retrieval.errors import EmbedderError
 from retrieval.ports import Vectors
 from retrieval.records import EmbedderInfo
+
+_WORD = re.compile(r"\S+")
 
 
 class OnnxEmbedder:
@@ -78,26 +82,72 @@ class OnnxEmbedder:
         """Shape (len(texts), dimension). A text's vector does not depend on the other texts, nor on `threads`."""
         return self._embed(self._manifest.document_prefix, texts)
 
+    @property
+    def token_code(self) -> str:
+        """`maxsim-1:DIMENSION`, or empty for a model whose dimension is no multiple of 8."""
+        dimension = self._manifest.dimension
+        return f"maxsim-1:{dimension}" if dimension % 8 == 0 else ""
+
+    def embed_documents_with_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        """The vectors of `embed_documents`, and the codes of the texts' token vectors (see `retrieval.maxsim`)."""
+        vectors = np.empty((len(texts), self._manifest.dimension), dtype=np.float32)
+        codes = [b""] * len(texts)
+        session = self._load() if len(texts) else None
+        prefix = self._manifest.document_prefix
+
+        def embed_one(row: int) -> None:
+            ids = self._tokenizer.ids(prefix + texts[row])
+            vector, tokens = session.run(["sentence_embedding", "token_embeddings"], {"input_ids": ids[np.newaxis]})
+            vectors[row] = vector[0] / np.linalg.norm(vector[0])
+            worded = self._tokenizer.is_word(ids)
+            held = (
+                np.flatnonzero(worded) if worded.any() else np.arange(len(ids))
+            )  # signs alone are better than nothing
+            codes[row] = maxsim.encode(tokens[0][held], ids[held])
+
+        self._each(embed_one, texts)
+        return vectors, codes
+
+    def token_scores(self, query: str, weights: Callable[[str], float], codes: Sequence[bytes]) -> Vectors:
+        """One late-interaction score per code, -1..1, higher is better; shape (len(codes),).
+
+        A token weighs what `weights` says of the word that it is in, in which words are what white space parts.
+        """
+        prefix = self._manifest.query_prefix
+        ids, spans = self._tokenizer.ids_and_spans(prefix + query)
+        tokens = self._load().run(["token_embeddings"], {"input_ids": ids[np.newaxis]})[0][0]
+        words = [(match.start(), match.end(), weights(match[0])) for match in _WORD.finditer(query)]
+        heavy = np.array([_weight(start - len(prefix), words) for start, _ in spans], dtype=np.float32)
+        worded = self._tokenizer.is_word(ids)
+        if not (heavy * worded).any():  # nothing but stop words: then they are what there is
+            heavy = np.array([float(start >= len(prefix)) for start, _ in spans], dtype=np.float32)
+        held = np.flatnonzero(heavy * worded)
+        if not len(held):
+            return np.zeros(len(codes), dtype=np.float32)
+        return maxsim.scores(tokens[held], heavy[held], codes)
+
     def _embed(self, prefix: str, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self._manifest.dimension), dtype=np.float32)
-        if not len(texts):
-            return vectors
-        session = self._load()
+        session = self._load() if len(texts) else None
 
         def embed_one(row: int) -> None:
             ids = self._tokenizer.ids(prefix + texts[row])
             vector = session.run(["sentence_embedding"], {"input_ids": ids[np.newaxis]})[0][0]
             vectors[row] = vector / np.linalg.norm(vector)
 
+        self._each(embed_one, texts)
+        return vectors
+
+    def _each(self, work: Callable[[int], None], texts: Sequence[str]) -> None:
+        """Call `work` with the number of each text, as many at a time as there are threads."""
         # Longest first: the threads then finish at nearly the same time.
         rows = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        if len(rows) == 1 or self._threads == 1:
+        if len(rows) <= 1 or self._threads == 1:
             for row in rows:
-                embed_one(row)
+                work(row)
         else:
-            for _ in self._workers().map(embed_one, rows):
+            for _ in self._workers().map(work, rows):
                 pass
-        return vectors
 
     def _load(self) -> Any:
         with self._lock:
@@ -110,6 +160,11 @@ class OnnxEmbedder:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
             return self._pool
+
+
+def _weight(at: int, words: Sequence[tuple[int, int, float]]) -> float:
+    """Of the word that holds the character `at`; 0 outside of words, as in a prefix."""
+    return next((weight for start, end, weight in words if start <= at < end), 0.0)
 
 
 def create_session(model: bytes) -> Any:
