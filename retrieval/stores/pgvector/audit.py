@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from retrieval.ports import Finding
-from retrieval.stores.checks import NORM_TOLERANCE
+from retrieval.stores.checks import NORM_TOLERANCE, missing_token_vectors
 from retrieval.stores.pgvector.schema import Schema
 from retrieval.stores.pgvector.text import unescape
 
@@ -27,6 +27,7 @@ class EditionRow:
     last_key: int
     complete: bool
     """Whether all of its tables are there."""
+    token_code: str
 
 
 class Audit:
@@ -83,6 +84,9 @@ class Audit:
         for doc_id, chunk_id, length in self._run(_WRONG_VECTORS, NORM_TOLERANCE, edition_key=key):
             detail = f"its vector has length {length:.4f}, not 1"
             yield Finding("wrong-vector", unescape(chunk_id), detail, doc_id=unescape(doc_id), edition=number)
+        if one.token_code:
+            for doc_id, chunk_id in self._run(_MISSING_BLOBS, edition_key=key):
+                yield missing_token_vectors(unescape(chunk_id), unescape(doc_id), number)
         yield from self._numbers(one)
 
     def _numbers(self, one: EditionRow) -> Iterator[Finding]:
@@ -114,7 +118,7 @@ FROM {edition} WHERE collection_key = %s
 _EDITIONS = """
 SELECT e.number, e.edition_key, e.dimension, e.documents, e.chunks, e.last_key, (
     SELECT bool_and(to_regclass(format('%%I.%%s_%%s', %s::text, name, e.edition_key)) IS NOT NULL)
-    FROM unnest(ARRAY['chunk', 'vector', 'indexed', 'segment', 'posting', 'tombstone']) AS name)
+    FROM unnest(ARRAY['chunk', 'vector', 'indexed', 'segment', 'posting', 'tombstone']) AS name), e.token_code
 FROM {edition} e WHERE e.edition_key = ANY(%s) ORDER BY e.number
 """
 _WITHOUT_TEXT = """
@@ -175,6 +179,12 @@ _WRONG_VECTORS = """
 SELECT d.doc_id, c.chunk_id, {pgvector}.vector_norm(v.embedding)
 FROM {vector} v JOIN {chunk} c USING (chunk_key) JOIN {document} d ON d.doc_key = c.doc_key
 WHERE abs({pgvector}.vector_norm(v.embedding) - 1) > %s
+"""
+# Those of a chunk that has no vector are not missed apart from it.
+_MISSING_BLOBS = """
+SELECT d.doc_id, c.chunk_id
+FROM {vector} v JOIN {chunk} c USING (chunk_key) JOIN {document} d ON d.doc_key = c.doc_key
+WHERE coalesce(length(v.token_vectors), 0) = 0
 """
 _NUMBERS = """
 SELECT (SELECT count(*) FROM {indexed}), (SELECT coalesce(sum(chunks), 0)::bigint FROM {indexed}),

@@ -73,7 +73,7 @@ class PgvectorKeeper:
                 commit.remove_documents(commit.look(turn=True), without_text)
             if incomplete := [one for one in editions if not one.complete]:
                 for one in incomplete:
-                    mending.make_tables(one.edition_key, one.dimension)
+                    mending.make_tables(one.edition_key, one.dimension, token_vectors=bool(one.token_code))
                 editions = Audit(connection, self._schema, self._key).editions()
             mending.shared()
             for one in editions:

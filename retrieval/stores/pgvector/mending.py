@@ -37,7 +37,7 @@ class Mending:
         for table, condition in EDITION_ORPHANS.items():
             self._run(f"DELETE FROM {{{table}}} t WHERE {condition}", edition_key=edition_key)  # noqa: S608
 
-    def make_tables(self, edition_key: int, dimension: int) -> None:
+    def make_tables(self, edition_key: int, dimension: int, *, token_vectors: bool) -> None:
         """Empty tables for an edition that lacks some of its own.
 
         By a new key: what other processes remember of the former tables is remembered by their key. What is left of
@@ -45,7 +45,7 @@ class Mending:
         """
         [(new,)] = self._run(_NEW_KEY, edition_key).fetchall()
         self._run("INSERT INTO {dropped} VALUES (%s)", edition_key)
-        create_edition(self._connection, self._schema, new, dimension)
+        create_edition(self._connection, self._schema, new, dimension, token_vectors=token_vectors)
 
     def count(self, edition_keys: Collection[int]) -> None:
         """Let all counts be those of the rows, and no number that only grows be behind."""

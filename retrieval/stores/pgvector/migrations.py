@@ -90,4 +90,5 @@ MIGRATIONS: tuple[str, ...] = (
         ADD COLUMN attempts integer NOT NULL DEFAULT 0,
         ADD COLUMN seconds text NOT NULL DEFAULT '[]';
     """,
+    "ALTER TABLE {schema}.edition ADD COLUMN token_code text NOT NULL DEFAULT '';",
 )

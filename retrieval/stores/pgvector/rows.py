@@ -136,11 +136,9 @@ def edition_texts(embedder: EmbedderInfo, chunking: Chunking) -> tuple[str, str]
 
 
 def edition(row: Sequence[Any]) -> Edition:
-    """number, embedder, chunking, documents, chunks, created_at."""
-    number, embedder, chunking, documents, chunks, created_at = row
-    return Edition(
-        number, EmbedderInfo(**json.loads(embedder)), Chunking(**json.loads(chunking)), documents, chunks, created_at
-    )
+    """number, embedder, chunking, documents, chunks, created_at, token_code."""
+    number, embedder, chunking, *rest = row
+    return Edition(number, EmbedderInfo(**json.loads(embedder)), Chunking(**json.loads(chunking)), *rest)
 
 
 def _value(value: Scalar | list[Scalar]) -> MetadataValue:

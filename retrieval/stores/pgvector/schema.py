@@ -4,7 +4,8 @@ Tables that all collections share come by `migrations`. An edition has tables of
 vectors have one length and an index, and so that dropping it is cheap:
 
     chunk_<key>     what a search result shows of a chunk
-    vector_<key>    its full-precision vector, apart and never out of line: an exact search reads nothing else
+    vector_<key>    its full-precision vector, apart and never out of line: an exact search reads nothing else. Where
+                    the edition keeps token vectors, they are a column here, out of line
     indexed_<key>   which documents, as they stand, are indexed in the edition, and by which keys: a document's chunks
                     have `chunks` keys from `first_key` on
     segment_<key>, posting_<key>, tombstone_<key>   see `lexical`
@@ -203,7 +204,9 @@ class Schema:
         )
 
 
-def create_edition(connection: Connection[Row], schema: Schema, edition_key: int, dimension: int) -> None:
+def create_edition(
+    connection: Connection[Row], schema: Schema, edition_key: int, dimension: int, *, token_vectors: bool
+) -> None:
     """Make the tables of an edition, empty. Raises ConfigError for more dimensions than pgvector takes."""
     if dimension > _MOST_DIMENSIONS:
         raise ConfigError(
@@ -224,6 +227,9 @@ def create_edition(connection: Connection[Row], schema: Schema, edition_key: int
         "CREATE TABLE {indexed} (doc_key bigint PRIMARY KEY, first_key bigint NOT NULL, chunks bigint NOT NULL)",
     ):
         connection.execute(schema.statement(template, edition_key))
+    if token_vectors:
+        for change in ("ADD token_vectors bytea", "ALTER token_vectors SET STORAGE EXTERNAL"):  # packed already
+            connection.execute(schema.statement(f"ALTER TABLE {{vector}} {change}", edition_key))
     lexical.create(connection, schema.name, edition_key)
 
 

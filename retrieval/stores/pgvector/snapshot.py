@@ -18,6 +18,7 @@ from retrieval.records import (
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    TermScores,
 )
 from retrieval.stores.checks import check_query_vector
 from retrieval.stores.pgvector import arrays, dense, filter_sql, rows
@@ -94,6 +95,16 @@ class PgvectorSnapshot:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk_id))[:k]
 
     @_translated
+    def term_scores(self, terms: Mapping[str, float], chunk_ids: Sequence[str]) -> TermScores:
+        found = self._run(
+            "SELECT chunk_id, chunk_key FROM {chunk} WHERE chunk_id = ANY(%s)",
+            [escape(chunk_id) for chunk_id in chunk_ids],
+        )
+        by_id = {unescape(chunk_id): key for chunk_id, key in found}
+        keys = np.array([by_id[chunk_id] for chunk_id in chunk_ids], dtype=np.int64)
+        return self._lexical.term_scores(self._connection, self.info.sequence, terms, keys)
+
+    @_translated
     def chunks(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
         found = {
             stored.chunk.chunk_id: stored
@@ -119,6 +130,17 @@ class PgvectorSnapshot:
         )
         sent = {unescape(chunk_id): value for chunk_id, value in found}
         return arrays.vectors_of([sent[chunk_id] for chunk_id in chunk_ids], self.info.embedder.dimension)
+
+    @_translated
+    def token_vectors(self, chunk_ids: Sequence[str]) -> list[bytes]:
+        found = self._run(
+            f"""SELECT c.chunk_id, coalesce({self._token_vectors}, '')
+                FROM {{chunk}} c JOIN {{vector}} v USING (chunk_key) WHERE c.chunk_id = ANY(%s)""",  # noqa: S608 - ours
+            [escape(chunk_id) for chunk_id in chunk_ids],
+            binary=True,
+        )
+        sent = {unescape(chunk_id): blob for chunk_id, blob in found}
+        return [sent[chunk_id] for chunk_id in chunk_ids]
 
     @_translated
     def document(self, doc_id: str) -> Document:
@@ -155,7 +177,7 @@ class PgvectorSnapshot:
             *bound,
         )
         chunks = self._run(
-            f"""SELECT {rows.CHUNK_COLUMNS}, {{pgvector}}.vector_send(v.embedding), c.doc_key
+            f"""SELECT {rows.CHUNK_COLUMNS}, {{pgvector}}.vector_send(v.embedding), {self._token_vectors}, c.doc_key
                 FROM {{chunk}} c JOIN {{vector}} v USING (chunk_key)
                 WHERE c.doc_key = ANY(%s) ORDER BY c.doc_key, c.ordinal""",  # noqa: S608 - ours
             BigintArray(np.array([row[-1] for row in documents], dtype=np.int64)),
@@ -179,6 +201,7 @@ class PgvectorSnapshot:
                 [rows.chunk(part[:8], document.doc_id, row[1]) for part in parts],
                 arrays.vectors_of([part[8] for part in parts], self.info.embedder.dimension),
                 lines.get(document.doc_id),
+                token_vectors=self._blobs(document.doc_id, [part[9] for part in parts]),
             )
         return [found[doc_id] for doc_id in doc_ids if doc_id in found]
 
@@ -202,6 +225,22 @@ class PgvectorSnapshot:
             escape(prefix), escape(prefix), escape(after), limit,
         )  # fmt: skip
         return [rows.source(row) for row in found]
+
+    @property
+    def _token_vectors(self) -> str:
+        """As selected from `vector v`, which has them where the edition keeps some."""
+        return "v.token_vectors" if self.info.edition.token_code else "NULL::bytea"
+
+    def _blobs(self, doc_id: str, found: Sequence[bytes | None]) -> list[bytes]:
+        if not self.info.edition.token_code:
+            return []
+        blobs = [blob for blob in found if blob]
+        if len(blobs) < len(found):
+            raise StoreCorrupt(
+                f"{self.database.place}: document {doc_id!r} lacks token vectors in edition {self.info.edition.number} "
+                f"of collection {self.info.name!r}; `footnote doctor --repair` makes them again"
+            )
+        return blobs
 
     def _let_through(self, filter: Filter) -> Passing:
         return self._passing.get(self._view.edition_key, self.info.sequence, filter, lambda: self._find_passing(filter))

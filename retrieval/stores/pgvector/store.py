@@ -70,7 +70,13 @@ class PgvectorCollections:
             return [name for (name,) in found]
 
     def create(
-        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+        self,
+        name: str,
+        *,
+        embedder: EmbedderInfo,
+        chunking: Chunking = DEFAULT_CHUNKING,
+        language: str = "english",
+        token_code: str = "",
     ) -> None:
         check_name(name)
         analyzer(language)  # refuses a language that is not known
@@ -81,7 +87,7 @@ class PgvectorCollections:
             except psycopg.errors.UniqueViolation as exc:
                 raise CollectionExists(f"collection {name!r} exists already in {self.database.place}") from exc
             assert row  # noqa: S101 - RETURNING
-            _add_edition(connection, self.schema, row[0], 1, embedder, chunking)
+            _add_edition(connection, self.schema, row[0], 1, embedder, chunking, token_code)
 
     def open(self, name: str, *, writable: bool = False) -> "PgvectorStore":
         collection_key, language = self._find(name)
@@ -183,7 +189,8 @@ class PgvectorStore:
 
     def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
         with self._write() as (commit, connection):
-            check_replacements(replacements, _check_index(commit.look(turn=False), edition).embedder, "")
+            one = _check_index(commit.look(turn=False), edition)
+            check_replacements(replacements, one.embedder, one.token_code)
             commit.stage(replacements, documents=False)
             prepared = lexical.prepare(
                 [chunk.indexed_text for one in replacements for chunk in one.chunks], self._terms
@@ -219,10 +226,10 @@ class PgvectorStore:
             commit.record(sources)
             commit.finish()
 
-    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking, token_code: str = "") -> int:
         with self._write() as (commit, connection):
             number = commit.look(turn=True).last_edition + 1
-            _add_edition(connection, self._schema, self.collection_key, number, embedder, chunking)
+            _add_edition(connection, self._schema, self.collection_key, number, embedder, chunking, token_code)
             commit.finish(last_edition=number)
         return number
 
@@ -261,21 +268,23 @@ def _add_edition(
     number: int,
     embedder: EmbedderInfo,
     chunking: Chunking,
+    token_code: str,
 ) -> None:
     """An empty edition with its tables."""
     texts = rows.edition_texts(embedder, chunking)
     created_at = datetime.now(UTC).isoformat(timespec="seconds")
     row = connection.execute(
-        schema.statement(_ADD_EDITION), (collection_key, number, embedder.dimension, *texts, created_at)
+        schema.statement(_ADD_EDITION), (collection_key, number, embedder.dimension, *texts, created_at, token_code)
     ).fetchone()
     assert row  # noqa: S101 - RETURNING
-    create_edition(connection, schema, row[0], embedder.dimension)
+    create_edition(connection, schema, row[0], embedder.dimension, token_vectors=bool(token_code))
 
 
 def _check_replace(head: Head, edition: int | None, replacements: Sequence[Replacement]) -> EditionHead:
     check_live(edition, head.live)
-    check_replacements(replacements, head.editions[head.live].embedder, "")
-    return head.editions[head.live]
+    live = head.editions[head.live]
+    check_replacements(replacements, live.embedder, live.token_code)
+    return live
 
 
 def _check_index(head: Head, edition: int) -> EditionHead:
@@ -289,8 +298,9 @@ INSERT INTO {collection} (name, language, live, last_edition, sequence, document
 VALUES (%s, %s, 1, 1, 0, 0) RETURNING collection_key
 """
 _ADD_EDITION = """
-INSERT INTO {edition} (collection_key, number, dimension, embedder, chunking, created_at, documents, chunks, last_key)
-VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0) RETURNING edition_key
+INSERT INTO {edition} (collection_key, number, dimension, embedder, chunking, created_at, token_code, documents, chunks,
+                       last_key)
+VALUES (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0) RETURNING edition_key
 """
 _DROP_EDITION = """
 WITH gone AS (DELETE FROM {edition} WHERE collection_key = %s AND number = %s RETURNING edition_key)

@@ -20,7 +20,7 @@ SELECT c.sequence, c.live, c.documents, e.edition_key, (SELECT max(version) FROM
                AND indexrelid = to_regclass(format('%%I.vector_%%s_hnsw', %s::text, e.edition_key))),
        CASE WHEN c.sequence <> %s THEN
            (SELECT json_agg(json_build_array(one.number, one.embedder, one.chunking, one.documents, one.chunks,
-                                             one.created_at) ORDER BY one.number)::text
+                                             one.created_at, one.token_code) ORDER BY one.number)::text
             FROM {edition} one WHERE one.collection_key = c.collection_key) END,
        CASE WHEN c.sequence <> %s THEN
            ARRAY(SELECT f.name FROM {field} f

@@ -27,7 +27,7 @@ SELECT live, last_edition, sequence, documents, (SELECT max(version) FROM {footn
 FROM {collection} WHERE collection_key = %s
 """
 _EDITIONS = """
-SELECT number, edition_key, embedder, documents, chunks, last_key FROM {edition} WHERE collection_key = %s
+SELECT number, edition_key, embedder, documents, chunks, last_key, token_code FROM {edition} WHERE collection_key = %s
 """
 
 
@@ -42,6 +42,7 @@ class EditionHead:
     chunks: int
     last_key: int
     """The greatest key ever given to one of its chunks."""
+    token_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Commit:
         self._schema.check_version(found[4])
         # A statement of its own: this one sees what was committed while the first one waited.
         editions = [
-            EditionHead(number, edition_key, EmbedderInfo(**json.loads(embedder)), documents, chunks, last_key)
-            for number, edition_key, embedder, documents, chunks, last_key in self._run(_EDITIONS, self._collection_key)
+            EditionHead(number, edition_key, EmbedderInfo(**json.loads(embedder)), *rest)
+            for number, edition_key, embedder, *rest in self._run(_EDITIONS, self._collection_key)
         ]
         live, last_edition, sequence, documents, _ = found
         return Head(live, last_edition, sequence, documents, {edition.number: edition for edition in editions})
@@ -92,10 +93,11 @@ class Commit:
                     for i, one in enumerate(replacements):
                         copy.write_row((i, *rows.document_row(one.document, self._collection_key)))
             with cursor.copy("COPY pg_temp.footnote_chunk FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types(["int4", "text", *["int4"] * 3, "text", "int4", "text", "text", "vector"])
+                copy.set_types(["int4", "text", *["int4"] * 3, "text", "int4", "text", "text", "vector", "bytea"])
                 for i, one in enumerate(replacements):
-                    for chunk, vector in zip(one.chunks, one.vectors, strict=True):
-                        copy.write_row((i, *rows.chunk_row(chunk), vector))
+                    blobs: Sequence[bytes | None] = one.token_vectors or [None] * len(one.chunks)
+                    for chunk, vector, blob in zip(one.chunks, one.vectors, blobs, strict=True):
+                        copy.write_row((i, *rows.chunk_row(chunk), vector, blob))
 
     def put_documents(self, replacements: Sequence[Replacement]) -> Keys:
         """Put the staged documents, whose former versions are removed already; their keys in order."""
@@ -122,7 +124,8 @@ class Commit:
         self._run(_PUT_INDEXED, document_keys, first_keys, BigintArray(counts[kept]), edition_key=edition.edition_key)
         total = int(counts[kept].sum())
         if total:
-            self._run(_PUT_CHUNKS, places, document_keys, first_keys, edition_key=edition.edition_key)
+            put_vectors = _PUT_VECTORS_AND_TOKENS if edition.token_code else _PUT_VECTORS
+            self._run(_PUT_CHUNKS + put_vectors, places, document_keys, first_keys, edition_key=edition.edition_key)
             keys = np.arange(edition.last_key + 1, edition.last_key + 1 + total, dtype=np.int64)
             lexical.add(self._connection, self._schema.name, edition.edition_key, keys, prepared)
         self._count(edition, documents=int(kept.sum()), chunks=total, last_key=edition.last_key + total)
@@ -214,7 +217,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS footnote_document (
 _STAGE_CHUNK = """
 CREATE TEMPORARY TABLE IF NOT EXISTS footnote_chunk (
     place integer, chunk_id text, ordinal integer, start_at integer, end_at integer, text text, page integer,
-    headings text, context text, embedding {pgvector}.vector) ON COMMIT DELETE ROWS
+    headings text, context text, embedding {pgvector}.vector, token_vectors bytea) ON COMMIT DELETE ROWS
 """
 _PUT_DOCUMENTS = """
 WITH new AS (
@@ -240,7 +243,13 @@ WITH staged AS MATERIALIZED (
 chunks AS (
     INSERT INTO {chunk} (chunk_key, doc_key, chunk_id, ordinal, start_at, end_at, page, headings, context, text)
     SELECT chunk_key, doc_key, chunk_id, ordinal, start_at, end_at, page, headings, context, text FROM staged)
+"""
+_PUT_VECTORS = """
 INSERT INTO {vector} (chunk_key, doc_key, embedding) SELECT chunk_key, doc_key, embedding FROM staged
+"""
+_PUT_VECTORS_AND_TOKENS = """
+INSERT INTO {vector} (chunk_key, doc_key, embedding, token_vectors)
+SELECT chunk_key, doc_key, embedding, token_vectors FROM staged
 """
 _REMOVE_DOCUMENTS = """
 DELETE FROM {document} WHERE collection_key = %s AND doc_id = ANY(%s)
