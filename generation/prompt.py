@@ -1,4 +1,4 @@
-"""Chunks to messages: the sources numbered and fenced as data, the rules of citing, the question. Pure."""
+"""Chunks to messages: the sources numbered and fenced as data, the rules of citing or ranking, the question. Pure."""
 
 import functools
 import hashlib
@@ -8,7 +8,10 @@ from string import Template
 
 from generation.markers import escape
 from generation.ports import Message
-from retrieval.records import ScoredChunk
+from retrieval.records import ScoredChunk, StoredChunk
+
+Numbered = ScoredChunk | StoredChunk
+"""What can be a source of a prompt."""
 
 
 def messages(question: str, chunks: Sequence[ScoredChunk]) -> tuple[Message, ...]:
@@ -17,32 +20,53 @@ def messages(question: str, chunks: Sequence[ScoredChunk]) -> tuple[Message, ...
     The fence around a source is a code that occurs in none of the texts, and brackets that look like markers are
     escaped, so no document can end its fence or pass for another source.
     """
-    fence = _fence(question, chunks)
-    sources = "\n".join(
-        _template("source").substitute(
-            number=number,
-            fence=fence,
-            title=escape(_title(scored)),
-            text=escape(scored.chunk.text),
-        )
-        for number, scored in enumerate(chunks, start=1)
-    )
+    texts = [scored.chunk.text for scored in chunks]
+    fence = _fence(question, chunks, texts)
     return (
         Message("system", _template("system").substitute(fence=fence)),
-        Message("user", _template("user").substitute(sources=sources, question=" ".join(question.split()))),
+        Message(
+            "user",
+            _template("user").substitute(sources=_sources(chunks, texts, fence), question=" ".join(question.split())),
+        ),
     )
 
 
-def _title(scored: ScoredChunk) -> str:
+def ranking_messages(question: str, chunks: Sequence[StoredChunk], *, characters: int) -> tuple[Message, ...]:
+    """Those that ask for the order of `chunks` by how well they answer `question`; fenced as in `messages`.
+
+    Of each chunk's text, the first so many `characters` are shown.
+    """
+    texts = [stored.chunk.text[:characters] for stored in chunks]
+    fence = _fence(question, chunks, texts)
+    return (
+        Message("system", _template("rank_system").substitute(fence=fence)),
+        Message(
+            "user",
+            _template("rank_user").substitute(
+                sources=_sources(chunks, texts, fence), question=" ".join(question.split()), count=len(chunks)
+            ),
+        ),
+    )
+
+
+def _sources(chunks: Sequence[Numbered], texts: Sequence[str], fence: str) -> str:
+    return "\n".join(
+        _template("source").substitute(number=number, fence=fence, title=escape(_title(source)), text=escape(text))
+        for number, (source, text) in enumerate(zip(chunks, texts, strict=True), start=1)
+    )
+
+
+def _title(source: Numbered) -> str:
     """Title, headings and page on one line: white space in a title must not make lines of its own."""
-    parts = [scored.document.title, *scored.chunk.headings]
+    parts = [source.document.title, *source.chunk.headings]
     line = " > ".join(" ".join(part.split()) for part in dict.fromkeys(parts) if part.strip())
-    return f"{line} (page {scored.chunk.page})" if scored.chunk.page else line
+    return f"{line} (page {source.chunk.page})" if source.chunk.page else line
 
 
-def _fence(question: str, chunks: Sequence[ScoredChunk]) -> str:
+def _fence(question: str, chunks: Sequence[Numbered], texts: Sequence[str]) -> str:
     """Twelve hex digits that occur in no text of this prompt; the same prompt always has the same."""
-    everything = "\n".join([question, *(f"{_title(scored)}\n{scored.chunk.text}" for scored in chunks)])
+    titled = (f"{_title(source)}\n{text}" for source, text in zip(chunks, texts, strict=True))
+    everything = "\n".join([question, *titled])
     digest = hashlib.sha256(everything.encode("utf-8", "replace")).hexdigest()
     while (code := digest[:12]) in everything:
         digest = hashlib.sha256(digest.encode()).hexdigest()
