@@ -2,8 +2,20 @@
 
 from generation.answerer import Answerer
 from generation.ports import ChatModel, Retriever
+from generation.reranking import ListwiseReranker
 from generation.settings import GenerationSettings
+from retrieval import build as retrieval_build
 from retrieval.errors import ConfigError
+from retrieval.ports import Embedders, Reranker, VectorStore
+from retrieval.retriever import Retriever as RankingRetriever
+from retrieval.settings import RetrievalSettings
+
+
+def build_retriever(
+    store: VectorStore, embedders: Embedders, retrieval: RetrievalSettings, generation: GenerationSettings
+) -> RankingRetriever:
+    """The retriever of the settings, with those of its parts that use the chat model. Raises ConfigError."""
+    return retrieval_build.build_retriever(store, embedders, retrieval, reranker=_listwise(retrieval, generation))
 
 
 def build_answerer(retriever: Retriever, settings: GenerationSettings) -> Answerer:
@@ -36,6 +48,17 @@ def build_chat_model(settings: GenerationSettings) -> ChatModel:
                 endpoint_url=settings.base_url or None,
                 timeout=settings.timeout,
             )
+
+
+def _listwise(retrieval: RetrievalSettings, generation: GenerationSettings) -> Reranker | None:
+    if retrieval.reranker != "listwise":
+        return None
+    if generation.chat_model == "extractive":
+        raise ConfigError(
+            "retrieval.reranker 'listwise' needs a chat model that can follow instructions, and generation.chat_model "
+            "'extractive' cannot; set generation.chat_model to 'openai' or 'bedrock', or choose another reranker"
+        )
+    return ListwiseReranker(build_chat_model(generation), max_tokens=generation.max_tokens)
 
 
 def _required(settings: GenerationSettings, name: str, example: str) -> str:

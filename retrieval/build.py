@@ -1,6 +1,7 @@
 """Settings to objects: the only file that knows the adapters, and it imports each of them when it is asked for."""
 
-from retrieval.ports import Collections, Embedder, Embedders, VectorStore
+from retrieval.errors import ConfigError
+from retrieval.ports import Collections, Embedder, Embedders, QueryPlanner, Reranker, VectorStore
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
 
@@ -50,6 +51,71 @@ def build_embedders(settings: RetrievalSettings, configured: Embedder | None = N
     return OpenedEmbedders(lambda: configured or build_embedder(settings), open_model)
 
 
-def build_retriever(store: VectorStore, embedders: Embedders, settings: RetrievalSettings) -> Retriever:
-    """The whole path from a query to ranked chunks, over one collection."""
-    return Retriever(store, embedders, settings)
+def build_reranker(settings: RetrievalSettings) -> Reranker | None:
+    """The second model that the settings name, None where there is none. Raises ConfigError, ModelInvalid."""
+    match settings.reranker:
+        case "none":
+            return None
+        case "cross-encoder":
+            from retrieval.rerankers.cross_encoder import CrossEncoderReranker
+
+            return CrossEncoderReranker(
+                _rerank_model(settings, "BAAI/bge-reranker-base"),
+                device=settings.device,
+                batch_size=settings.batch_size,
+            )
+        case "onnx":
+            from retrieval.embedders.manifest import resolve_model
+            from retrieval.rerankers.onnx import OnnxReranker
+
+            model = _rerank_model(settings, "bge-reranker-base")
+            folder = resolve_model(model, settings.models_path, "cross-encoder")
+            return OnnxReranker(folder, threads=settings.threads)
+        case "bedrock":
+            from retrieval.rerankers.bedrock import BedrockReranker
+
+            return BedrockReranker(
+                model=_rerank_model(settings, "cohere.rerank-v3-5:0"),
+                region=settings.rerank_region,
+                endpoint_url=settings.rerank_url,
+                timeout=settings.rerank_timeout,
+            )
+        case "http":
+            from retrieval.rerankers.http import HttpReranker
+
+            return HttpReranker(
+                url=settings.rerank_url,
+                model=settings.rerank_model,
+                api=settings.rerank_api,
+                api_key=settings.rerank_api_key.get_secret_value(),
+                timeout=settings.rerank_timeout,
+            )
+        case "listwise":
+            raise ConfigError(
+                "retrieval.reranker 'listwise' is the chat model of [generation], which there is none of here; use it "
+                "where there is one (generation.build.build_retriever: the commands and the API), or choose another"
+            )
+
+
+def _rerank_model(settings: RetrievalSettings, example: str) -> str:
+    if not settings.rerank_model:
+        raise ConfigError(
+            f"retrieval.rerank_model is empty, the reranker {settings.reranker!r} needs it; "
+            f"for example rerank_model = {example!r}"
+        )
+    return settings.rerank_model
+
+
+def build_retriever(
+    store: VectorStore,
+    embedders: Embedders,
+    settings: RetrievalSettings,
+    *,
+    reranker: Reranker | None = None,
+    planner: QueryPlanner | None = None,
+) -> Retriever:
+    """The whole path from a query to ranked chunks, over one collection.
+
+    `reranker` is one that is not in this layer; by default it is the one of the settings.
+    """
+    return Retriever(store, embedders, settings, reranker=reranker or build_reranker(settings), planner=planner)
