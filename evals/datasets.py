@@ -11,7 +11,7 @@ not there) is counted and reported: published sets have it, and it explains scor
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,9 @@ class Dataset:
     qrels: Sequence[Qrel]
     """The judgements of `queries`."""
     corpus: Corpus
+    own_documents: frozenset[str] = frozenset()
+    """query_ids that are doc_ids too: as in BEIR, that document is left out of the query's ranking, for in sets like
+    ArguAna it is the query itself. A document that is judged relevant stays in."""
     problems: tuple[str, ...] = ()
     """What is odd about the set, for people."""
 
@@ -73,15 +76,15 @@ class Dataset:
         """The folder's name."""
         return self.folder.resolve().name
 
-    @property
-    def queries_fingerprint(self) -> str:
-        """SHA-256 over queries and judgements: scores compare only where it is the same."""
-        digest = hashlib.sha256()
-        for query in self.queries:
-            _feed(digest, query.query_id, query.text)
-        for qrel in self.qrels:
-            _feed(digest, qrel.query_id, qrel.doc_id, str(qrel.relevance))
-        return digest.hexdigest()
+
+def fingerprint(queries: Iterable[Query], qrels: Iterable[Qrel]) -> str:
+    """SHA-256 over queries and judgements: scores compare only where they are the same."""
+    digest = hashlib.sha256()
+    for query in queries:
+        _feed(digest, query.query_id, query.text)
+    for qrel in qrels:
+        _feed(digest, qrel.query_id, qrel.doc_id, str(qrel.relevance))
+    return digest.hexdigest()
 
 
 def read_dataset(folder: Path, *, split: str = "test", limit: int | None = None) -> Dataset:
@@ -100,13 +103,16 @@ def read_dataset(folder: Path, *, split: str = "test", limit: int | None = None)
             f"{str(folder)!r}: no query of split {split!r} has a relevant document; nothing to measure"
         )
     kept = {query.query_id for query in scored[:limit]}
+    sought = {qrel.query_id for qrel in judgements if qrel.relevance > 0 and qrel.doc_id == qrel.query_id}
+    own = frozenset((kept & doc_ids) - sought)
     return Dataset(
         folder=folder,
         split=split,
         queries=tuple(scored[:limit]),
         qrels=tuple(qrel for qrel in judgements if qrel.query_id in kept),
         corpus=corpus,
-        problems=tuple(_problems(judgements, queries, doc_ids, relevant)),
+        own_documents=own,
+        problems=tuple(_problems(judgements, queries, doc_ids, relevant, own)),
     )
 
 
@@ -114,6 +120,31 @@ def read_judged(folder: Path, *, split: str = "test") -> tuple[dict[str, Query],
     """All queries by id and all judgements, as they stand in the files; needs no corpus. Raises InvalidRequest."""
     queries = _unique(Query(query_id, text) for query_id, text in _read_queries(folder))
     return queries, list(_read_qrels(folder, split))
+
+
+def read_questions(path: Path) -> tuple[dict[str, Query], list[Qrel]]:
+    """Questions with their sources, a JSON object a line; the doc_id of a judgement is a source as it is written.
+
+        {"question": "...", "sources": ["report.pdf", ...], "query_id": "...", "relevance": 2}
+
+    `query_id` may be missing and is then made of the question; `relevance` is 1 then, and holds for all sources.
+    Raises InvalidRequest.
+    """
+    queries, qrels = [], []
+    for number, values in _json_lines(path):
+        text = _text(values, "question", path, number)
+        made = hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+        query_id = _text(values, "query_id", path, number, default=made) or made
+        sources, relevance = values.get("sources"), values.get("relevance", 1)
+        if not isinstance(sources, list) or not all(isinstance(source, str) and source for source in sources):
+            raise InvalidRequest(
+                f"{str(path)!r}, line {number}: 'sources' must be a list of names of documents, got {sources!r:.100}"
+            )
+        if type(relevance) is not int:
+            raise InvalidRequest(f"{str(path)!r}, line {number}: 'relevance' must be whole, got {relevance!r:.100}")
+        queries.append(Query(query_id, text))
+        qrels += [Qrel(query_id, _storable(source), relevance) for source in sources]
+    return _unique(iter(queries)), qrels
 
 
 def read_corpus(folder: Path) -> Iterator[CorpusDocument]:
@@ -176,7 +207,11 @@ def _read_qrels(folder: Path, split: str) -> Iterator[Qrel]:
 
 
 def _problems(
-    judgements: Sequence[Qrel], queries: Mapping[str, Query], doc_ids: set[str], relevant: set[str]
+    judgements: Sequence[Qrel],
+    queries: Mapping[str, Query],
+    doc_ids: set[str],
+    relevant: set[str],
+    own: frozenset[str],
 ) -> Iterator[str]:
     judged = {qrel.query_id for qrel in judgements}
     if missing := judged - queries.keys():
@@ -185,6 +220,8 @@ def _problems(
         yield f"{len(missing)} judged documents are not in the corpus and cannot be found, e.g. {min(missing)!r}"
     if bare := (judged & queries.keys()) - relevant:
         yield f"{len(bare)} queries have no relevant document and were left out, e.g. {min(bare)!r}"
+    if own:
+        yield f"{len(own)} queries have a document of their id, which is left out of their ranking, e.g. {min(own)!r}"
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -226,7 +263,12 @@ def _text(values: Mapping[str, Any], field: str, path: Path, number: int, *, def
         value = default
     if not isinstance(value, str) or (field == "_id" and not value):
         raise InvalidRequest(f"{str(path)!r}, line {number}: {field!r} must be text, got {value!r:.100}")
-    return value
+    return _storable(value)
+
+
+def _storable(text: str) -> str:
+    """JSON can hold lone surrogates, which nothing else can."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _feed(digest: Any, *fields: str) -> None:

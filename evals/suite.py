@@ -1,13 +1,20 @@
 """A suite: questions about a user's own collection with the documents that answer them, to compare editions by.
 
+A folder in the BEIR layout without a corpus:
+
     queries.jsonl     {"_id", "text"}
     qrels/test.tsv    query-id, corpus-id, score; with that header
 
-That is the BEIR layout without a corpus: a corpus-id names a document of the collection by its doc_id, its source's
-URI, its path, or as much of the path's end as nothing else has. What names no document is an error: scored as not
-found, it would look like bad retrieval.
+or one file with a line for each question: {"question", "sources": [...]}, see `evals.datasets.read_questions`.
+
+A corpus-id or source names a document of the collection by its doc_id, its source's URI, its path, or as much of the
+path's end as nothing else has. What names no document is an error: scored as not found, it would look like bad
+retrieval.
 """
 
+import hashlib
+import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,30 +22,29 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evals.datasets import Qrel, Query, read_judged
-from evals.metrics import Scores, evaluate, library, rank_documents
+from evals import measurement
+from evals.bundle import Evaluation
+from evals.comparison.statistics import permutation
+from evals.datasets import Qrel, Query, read_judged, read_questions
+from evals.metrics import Scores, library
 from ingest.sources import uri_for
 from retrieval.errors import InvalidQuery, InvalidRequest
 from retrieval.ports import Snapshot
+from retrieval.records import DocumentInfo
 from retrieval.retriever import Retriever, check_query
 
 METRIC = "nDCG@10"
-DEPTH = 100
-"""Chunks retrieved per query; their documents are scored."""
 _PAGE = 1_000
 _NAMED = 10
 """Unknown documents that an error names before it says how many more there are."""
-_RESAMPLES = 9_999
-_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
     """Questions, and which documents of a collection answer them."""
 
-    folder: Path
+    path: Path
     queries: Sequence[Query]
     """Those with at least one relevant document, in the order of the file."""
     qrels: Sequence[Qrel]
@@ -66,44 +72,58 @@ class Comparison:
         return self.new - self.former
 
 
-def read_suite(folder: Path, snapshot: Snapshot) -> Suite:
-    """The suite below `folder`, its documents looked up in `snapshot`. Raises InvalidRequest, MissingExtra."""
+def read_suite(path: Path, snapshot: Snapshot) -> Suite:
+    """The suite at `path`, a folder or a file, its documents looked up in `snapshot`.
+
+    Raises InvalidRequest, MissingExtra.
+    """
     library()  # so that its lack is known before hours of embedding, not after
-    if not folder.is_dir():
-        raise InvalidRequest(f"suite {str(folder)!r} is no folder; give one with queries.jsonl and qrels/test.tsv")
-    queries, judgements = read_judged(folder)
-    if strangers := {qrel.query_id for qrel in judgements} - queries.keys():
-        raise InvalidRequest(
-            f"suite {str(folder)!r}: qrels/test.tsv judges {len(strangers)} queries that are not in queries.jsonl, "
-            f"e.g. {min(strangers)!r}"
-        )
+    queries, judgements = _read(path)
     # What is not relevant counts for nothing, so it need not be there.
     relevant = [qrel for qrel in judgements if qrel.relevance > 0]
-    doc_ids = _resolve(sorted({qrel.doc_id for qrel in relevant}), folder, snapshot)
+    doc_ids = _resolve(sorted({qrel.doc_id for qrel in relevant}), path, snapshot)
     merged: dict[tuple[str, str], int] = {}
     for qrel in relevant:
         key = (qrel.query_id, doc_ids[qrel.doc_id])
         merged[key] = max(qrel.relevance, merged.get(key, 0))
     answered = {query_id for query_id, _ in merged}
     if not answered:
-        raise InvalidRequest(f"suite {str(folder)!r}: no query has a relevant document; nothing to measure")
+        raise InvalidRequest(f"suite {str(path)!r}: no query has a relevant document; nothing to measure")
     asked = tuple(query for query in queries.values() if query.query_id in answered)
-    _check_queries(asked, folder)
+    _check_queries(asked, path)
     return Suite(
-        folder=folder,
+        path=path,
         queries=asked,
         qrels=tuple(Qrel(query_id, doc_id, relevance) for (query_id, doc_id), relevance in merged.items()),
         left_out=len(queries) - len(answered),
     )
 
 
-def measure(suite: Suite, retriever: Retriever, snapshot: Snapshot) -> Scores:
+def evaluate(suite: Suite, retriever: Retriever, snapshot: Snapshot, *, explain: bool = False) -> Evaluation:
     """Ask the questions of `suite` through the edition that `snapshot` reads. Raises what the retriever raises."""
-    rankings = {
-        query.query_id: rank_documents(retriever.retrieve(query.text, k=DEPTH, snapshot=snapshot).chunks)
-        for query in suite.queries
-    }
-    return evaluate(suite.qrels, rankings)
+    info = snapshot.info
+    measured = measurement.measure(
+        "default", retriever, snapshot=snapshot, queries=suite.queries, qrels=suite.qrels, explain=explain
+    )
+    return Evaluation(
+        dataset=suite.path.resolve().stem,
+        split="test",
+        queries=suite.queries,
+        qrels=suite.qrels,
+        corpus_sha256=_corpus_fingerprint(snapshot),
+        documents=info.documents,
+        chunks=info.chunks,
+        collection=info.name,
+        embedder=info.embedder,
+        chunking=info.edition.chunking,
+        modes=(measured,),
+        created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def measure(suite: Suite, retriever: Retriever, snapshot: Snapshot) -> Scores:
+    """The scores alone."""
+    return evaluate(suite, retriever, snapshot).modes[0].scores
 
 
 def compare(former: Scores, new: Scores) -> Comparison:
@@ -114,40 +134,39 @@ def compare(former: Scores, new: Scores) -> Comparison:
     return Comparison(
         former=100 * float(before.mean()),
         new=100 * float(after.mean()),
-        p_value=_p_value(before, after),
+        p_value=permutation(after - before, two_sided=True),
         queries=len(query_ids),
         better=int((after > before).sum()),
         worse=int((after < before).sum()),
     )
 
 
-def _check_queries(queries: Sequence[Query], folder: Path) -> None:
+def _read(path: Path) -> tuple[dict[str, Query], list[Qrel]]:
+    if path.is_file():
+        return read_questions(path)
+    if not path.is_dir():
+        raise InvalidRequest(
+            f"suite {str(path)!r} is no folder and no file; give a folder with queries.jsonl and qrels/test.tsv, or a "
+            "JSONL file of questions with sources"
+        )
+    queries, judgements = read_judged(path)
+    if strangers := {qrel.query_id for qrel in judgements} - queries.keys():
+        raise InvalidRequest(
+            f"suite {str(path)!r}: qrels/test.tsv judges {len(strangers)} queries that are not in queries.jsonl, "
+            f"e.g. {min(strangers)!r}"
+        )
+    return queries, judgements
+
+
+def _check_queries(queries: Sequence[Query], path: Path) -> None:
     for query in queries:
         try:
-            check_query(query.text, DEPTH)
+            check_query(query.text, measurement.DEPTH)
         except InvalidQuery as exc:
-            raise InvalidRequest(f"suite {str(folder)!r}: query {query.query_id!r}: {exc}") from exc
+            raise InvalidRequest(f"suite {str(path)!r}: query {query.query_id!r}: {exc}") from exc
 
 
-def _p_value(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-    """Fisher's randomisation test (Smucker et al. 2007): exact for few queries, drawn with a fixed seed for many."""
-    from scipy.stats import permutation_test  # noqa: PLC0415 - comes with the extra, and costs a second
-
-    if len(before) < 2 or np.array_equal(before, after):
-        return 1.0
-    result = permutation_test(
-        (after, before),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_RESAMPLES,
-        batch=500,
-        rng=np.random.default_rng(_SEED),
-    )
-    return float(result.pvalue)
-
-
-def _resolve(names: Sequence[str], folder: Path, snapshot: Snapshot) -> dict[str, str]:
+def _resolve(names: Sequence[str], path: Path, snapshot: Snapshot) -> dict[str, str]:
     """The doc_id that each name stands for. Raises InvalidRequest for names of none or of several documents."""
     known = _Known(snapshot)
     found: dict[str, str] = {}
@@ -163,7 +182,7 @@ def _resolve(names: Sequence[str], folder: Path, snapshot: Snapshot) -> dict[str
     if problems:
         more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise InvalidRequest(
-            f"suite {str(folder)!r}: not to be found in collection {snapshot.info.name!r}: "
+            f"suite {str(path)!r}: not to be found in collection {snapshot.info.name!r}: "
             f"{', '.join(problems[:_NAMED])}{more}; name documents by doc_id, source URI, path or file name"
         )
     return found
@@ -176,11 +195,11 @@ class _Known:
         self._ids: set[str] = set()
         self._by_uri: dict[str, str] = {}
         self._by_file: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        for doc_id, uri in _documents(snapshot):
-            self._ids.add(doc_id)
-            self._by_uri[uri] = doc_id
-            path = "/" + unquote(urlsplit(uri).path).lstrip("/")
-            self._by_file[path.rpartition("/")[2]].append((path, doc_id))
+        for info in _documents(snapshot):
+            self._ids.add(info.doc_id)
+            self._by_uri[info.source_uri] = info.doc_id
+            path = "/" + unquote(urlsplit(info.source_uri).path).lstrip("/")
+            self._by_file[path.rpartition("/")[2]].append((path, info.doc_id))
 
     def doc_ids(self, name: str) -> list[str]:
         """Of the documents that `name` can mean: the nearest sense that fits any."""
@@ -193,21 +212,29 @@ class _Known:
         return [doc_id for path, doc_id in self._by_file[ending.rpartition("/")[2]] if path.endswith(ending)]
 
 
-def _documents(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """doc_id and source URI of every document."""
+def _documents(snapshot: Snapshot) -> Iterator[DocumentInfo]:
+    """Every document, by doc_id."""
     after, page_is_full = "", True
     while page_is_full:
         page = snapshot.documents(after=after, limit=_PAGE)
         page_is_full = len(page) == _PAGE
         for info in page:
             after = info.doc_id
-            yield info.doc_id, info.source_uri
+            yield info
+
+
+def _corpus_fingerprint(snapshot: Snapshot) -> str:
+    """SHA-256 over ids and versions of all documents."""
+    digest = hashlib.sha256()
+    for info in _documents(snapshot):
+        digest.update(json.dumps([info.doc_id, info.version]).encode("ascii"))
+    return digest.hexdigest()
 
 
 def as_json(scores: Scores, suite: Suite) -> Mapping[str, object]:
     """What was measured, per query too."""
     return {
-        "suite": str(suite.folder),
+        "suite": str(suite.path),
         "queries": len(suite.queries),
         "left_out": suite.left_out,
         "metrics": dict(scores.mean),

@@ -5,6 +5,7 @@ a test that looks both ways would halve the power to see a loss. Everything draw
 values give the same numbers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -174,4 +175,4 @@ def _detectable(differences: Values, alpha: float) -> float | None:
     if spread <= _TOLERANCE:
         return None
     normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * spread / len(differences) ** 0.5
+    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * spread / math.sqrt(len(differences))
