@@ -1,9 +1,15 @@
 """Settings to objects: the only file that knows the adapters, and it imports each of them when it is asked for."""
 
+from typing import TYPE_CHECKING
+
 from retrieval.errors import ConfigError
 from retrieval.ports import Collections, Embedder, Embedders, QueryPlanner, Reranker, VectorStore
+from retrieval.records import EmbedderInfo
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
+
+if TYPE_CHECKING:
+    from retrieval.embedders.service import ServiceOptions
 
 
 def build_collections(settings: RetrievalSettings) -> Collections:
@@ -28,14 +34,60 @@ def build_collections(settings: RetrievalSettings) -> Collections:
 
 
 def build_embedder(settings: RetrievalSettings) -> Embedder:
-    """What turns text into vectors. Raises ModelInvalid, MissingExtra."""
+    """What turns text into vectors. Asks no service for anything. Raises ConfigError, ModelInvalid, MissingExtra."""
     if settings.embedder == "sentence-transformers":
         from retrieval.embedders.sentence_transformers import SentenceTransformersEmbedder
 
-        return SentenceTransformersEmbedder(settings.model, device=settings.device, batch_size=settings.batch_size)
+        return SentenceTransformersEmbedder(
+            settings.model,
+            device=settings.device,
+            batch_size=settings.batch_size,
+            dimensions=settings.dimensions,
+            query_prefix=settings.query_prefix,
+            document_prefix=settings.document_prefix,
+        )
+    if settings.embedder == "http":
+        from retrieval.embedders.http import HttpEmbedder
+
+        key = settings.embedder_api_key.get_secret_value()
+        return HttpEmbedder(_service_options(settings), url=settings.embedder_url, api_key=key)
+    if settings.embedder == "bedrock":
+        from retrieval.embedders.bedrock import BedrockEmbedder
+
+        return BedrockEmbedder(
+            _service_options(settings),
+            region=settings.embedder_region or None,
+            endpoint_url=settings.embedder_url or None,
+        )
+    return _build_onnx(settings)
+
+
+def _service_options(settings: RetrievalSettings) -> "ServiceOptions":
+    from retrieval.embedders.service import ServiceOptions
+
+    return ServiceOptions(
+        model=settings.model,
+        dimensions=settings.dimensions,
+        window=settings.embedder_window,
+        tokenizer=settings.embedder_tokenizer,
+        query_prefix=settings.query_prefix or "",
+        document_prefix=settings.document_prefix or "",
+        batch=settings.embedder_batch,
+        timeout=settings.embedder_timeout,
+        retries=settings.embedder_retries,
+    )
+
+
+def _build_onnx(settings: RetrievalSettings) -> Embedder:
     from retrieval.embedders.manifest import resolve_model
     from retrieval.embedders.onnx import OnnxEmbedder
 
+    for name in ("dimensions", "query_prefix", "document_prefix"):
+        if getattr(settings, name):
+            raise ConfigError(
+                f"retrieval.{name} = {getattr(settings, name)!r} is not for the embedder 'onnx': a prepared model has "
+                "its own, in its manifest; leave the setting out, or use the embedder 'sentence-transformers'"
+            )
     return OnnxEmbedder(
         resolve_model(settings.model, settings.models_path), threads=settings.threads, model=settings.model
     )
@@ -45,10 +97,18 @@ def build_embedders(settings: RetrievalSettings, configured: Embedder | None = N
     """What opens the embedder of any edition; `configured` is the one of the settings when it is there already."""
     from retrieval.embedders.opened import OpenedEmbedders
 
-    def open_model(adapter: str, model: str) -> Embedder:
-        return build_embedder(settings.model_copy(update={"embedder": adapter, "model": model}))
+    def open_described(info: EmbedderInfo) -> Embedder:
+        given = {"embedder": info.adapter, "model": info.model, "dimensions": 0}
+        if info.adapter == "onnx":
+            return build_embedder(settings.model_copy(update={**given, "query_prefix": None, "document_prefix": None}))
+        given |= {"query_prefix": info.query_prefix, "document_prefix": info.document_prefix}
+        given |= {"embedder_window": info.window}
+        whole = build_embedder(settings.model_copy(update=given))
+        if whole.info.dimension <= info.dimension:
+            return whole
+        return build_embedder(settings.model_copy(update={**given, "dimensions": info.dimension}))
 
-    return OpenedEmbedders(lambda: configured or build_embedder(settings), open_model)
+    return OpenedEmbedders(lambda: configured or build_embedder(settings), open_described)
 
 
 def build_reranker(settings: RetrievalSettings) -> Reranker | None:

@@ -9,12 +9,13 @@ from retrieval.records import EmbedderInfo
 
 
 class OpenedEmbedders:
-    """The port `Embedders` over local models: the configured one, and those that editions were made with before.
+    """The port `Embedders`: the configured one, and those that editions were made with before.
 
-    `configured` and `open` (adapter, model) are called when they are needed, once per model. Thread-safe.
+    `configured` and `open`, which makes what a description says, are called when they are needed, once per model.
+    Thread-safe.
     """
 
-    def __init__(self, configured: Callable[[], Embedder], open: Callable[[str, str], Embedder]) -> None:
+    def __init__(self, configured: Callable[[], Embedder], open: Callable[[EmbedderInfo], Embedder]) -> None:
         self._configured = configured
         self._open = open
         self._opened: list[Embedder] = []
@@ -36,10 +37,10 @@ class OpenedEmbedders:
         if not info.model:
             raise _mismatch(info, configured.info)
         try:
-            found = self._open(info.adapter, info.model)
+            found = self._open(info)
         except (ConfigError, ModelInvalid) as exc:
             raise EmbedderMismatch(
-                f"the collection was embedded with {info.name!r} ({info.sha256[:12]}), which cannot be opened: {exc}; "
+                f"the collection was embedded with {_called(info)}, which cannot be opened: {exc}; "
                 "bring that model back, or `footnote reindex` with another one"
             ) from exc
         if found.info != info:
@@ -50,8 +51,20 @@ class OpenedEmbedders:
 def _mismatch(wanted: EmbedderInfo, found: EmbedderInfo) -> EmbedderMismatch:
     """Vectors of two models do not compare: better an error than a ranking by noise."""
     what = "name" if found.name != wanted.name else "files or settings"
+    told = ("dimension", "window", "query_prefix", "document_prefix")
+    differing = [
+        f"{name} {getattr(wanted, name)!r}, not {getattr(found, name)!r}"
+        for name in told
+        if getattr(wanted, name) != getattr(found, name)
+    ]
+    details = f" ({'; '.join(differing)})" if differing else ""
     return EmbedderMismatch(
-        f"the collection was embedded with {wanted.name!r} ({wanted.sha256[:12]}), but the model here is "
-        f"{found.name!r} ({found.sha256[:12]}), which differs in its {what}: set retrieval.model to the former, "
+        f"the collection was embedded with {_called(wanted)}, but the model here is {_called(found)}, which differs in "
+        f"its {what}{details}: set retrieval.model to the former, "
         "or `footnote reindex` the collection with the latter"
     )
+
+
+def _called(info: EmbedderInfo) -> str:
+    """Its name, with the hash of its files where they are known."""
+    return f"{info.name!r} ({info.sha256[:12]})" if info.sha256 else f"{info.name!r}"
