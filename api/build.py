@@ -1,9 +1,9 @@
 """Settings to services: puts the packages below together for the routes."""
 
 from api.services import OpenCollection, Services
-from generation.build import build_answerer
+from generation.build import build_answerer, build_reranker, build_retriever
 from generation.settings import GenerationSettings
-from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
+from retrieval.build import build_collections, build_embedder, build_embedders
 from retrieval.ports import VectorStore
 from retrieval.settings import RetrievalSettings
 
@@ -14,9 +14,10 @@ def build_services(retrieval: RetrievalSettings, generation: GenerationSettings)
     embedder.embed_queries(["warm up"])  # the first call takes 50 times as long as the others: not on a caller's time
 
     embedders = build_embedders(retrieval, embedder)
+    reranker = build_reranker(retrieval, generation)
 
     def connect(name: str, store: VectorStore) -> OpenCollection:
-        retriever = build_retriever(store, embedders, retrieval)
+        retriever = build_retriever(store, embedders, retrieval, generation, reranker=reranker)
         return OpenCollection(name, store, retriever, build_answerer(retriever, generation))
 
     return Services(collections=build_collections(retrieval), embedder=embedder, connect=connect)

@@ -12,10 +12,31 @@ from retrieval.settings import RetrievalSettings
 
 
 def build_retriever(
-    store: VectorStore, embedders: Embedders, retrieval: RetrievalSettings, generation: GenerationSettings
+    store: VectorStore,
+    embedders: Embedders,
+    retrieval: RetrievalSettings,
+    generation: GenerationSettings,
+    *,
+    reranker: Reranker | None = None,
 ) -> RankingRetriever:
-    """The retriever of the settings, with those of its parts that use the chat model. Raises ConfigError."""
-    return retrieval_build.build_retriever(store, embedders, retrieval, reranker=_listwise(retrieval, generation))
+    """The retriever of the settings, with those of its parts that use the chat model. Raises ConfigError.
+
+    Retrievers of several collections share one `reranker`, which `build_reranker` makes: it may hold a large model.
+    """
+    reranker = reranker or build_reranker(retrieval, generation)
+    return retrieval_build.build_retriever(store, embedders, retrieval, reranker=reranker)
+
+
+def build_reranker(retrieval: RetrievalSettings, generation: GenerationSettings) -> Reranker | None:
+    """The reranker of the settings, the chat model included; None where there is none. Raises ConfigError."""
+    if retrieval.reranker != "listwise":
+        return retrieval_build.build_reranker(retrieval)
+    if generation.chat_model == "extractive":
+        raise ConfigError(
+            "retrieval.reranker 'listwise' needs a chat model that can follow instructions, and generation.chat_model "
+            "'extractive' cannot; set generation.chat_model to 'openai' or 'bedrock', or choose another reranker"
+        )
+    return ListwiseReranker(build_chat_model(generation), max_tokens=generation.max_tokens)
 
 
 def build_answerer(retriever: Retriever, settings: GenerationSettings) -> Answerer:
@@ -48,17 +69,6 @@ def build_chat_model(settings: GenerationSettings) -> ChatModel:
                 endpoint_url=settings.base_url or None,
                 timeout=settings.timeout,
             )
-
-
-def _listwise(retrieval: RetrievalSettings, generation: GenerationSettings) -> Reranker | None:
-    if retrieval.reranker != "listwise":
-        return None
-    if generation.chat_model == "extractive":
-        raise ConfigError(
-            "retrieval.reranker 'listwise' needs a chat model that can follow instructions, and generation.chat_model "
-            "'extractive' cannot; set generation.chat_model to 'openai' or 'bedrock', or choose another reranker"
-        )
-    return ListwiseReranker(build_chat_model(generation), max_tokens=generation.max_tokens)
 
 
 def _required(settings: GenerationSettings, name: str, example: str) -> str:

@@ -44,12 +44,14 @@ def search(
 
         footnote search "net sales" -c filings -k 10 -f '{"year": 2023}' --json
     """
+    from generation.build import build_retriever
     from generation.serialize import scored_chunk_to_dict
-    from retrieval.build import build_embedders, build_retriever
+    from retrieval.build import build_embedders
 
-    settings = configuration(context).settings.retrieval
-    with open_store(settings, collection) as store:
-        retriever = build_retriever(store, build_embedders(settings), settings)
+    settings = configuration(context).settings
+    with open_store(settings.retrieval, collection) as store:
+        embedders = build_embedders(settings.retrieval)
+        retriever = build_retriever(store, embedders, settings.retrieval, settings.generation)
         found = retriever.retrieve(query, k=k, filter=parse_filter(filter))
     if json:
         print_json(
@@ -83,13 +85,14 @@ def ask(
 
         footnote ask "What were net sales?" -c filings -f '{"company": "AMZN"}' --json > answer.json
     """
-    from generation.build import build_answerer
+    from generation.build import build_answerer, build_retriever
     from generation.serialize import answer_to_dict
-    from retrieval.build import build_embedders, build_retriever
+    from retrieval.build import build_embedders
 
     settings = configuration(context).settings
     with open_store(settings.retrieval, collection) as store:
-        retriever = build_retriever(store, build_embedders(settings.retrieval), settings.retrieval)
+        embedders = build_embedders(settings.retrieval)
+        retriever = build_retriever(store, embedders, settings.retrieval, settings.generation)
         answer = build_answerer(retriever, settings.generation).answer(question, k=k, filter=parse_filter(filter))
     if json:
         print_json(answer_to_dict(answer))
