@@ -50,30 +50,33 @@ class Report:
     seconds: float = 0.0
 
 
-def reindex(
+def reindex(  # noqa: PLR0913 - three say what is wanted, the others how it is done
     store: VectorStore,
     embedders: Embedders,
     *,
     embedder: EmbedderInfo,
     chunking: Chunking,
+    token_code: str = "",
     force: bool = False,
     switch: bool = True,
     approve: Callable[[int], bool] | None = None,
     on_event: OnEvent = ignore,
 ) -> Report:
-    """Bring the collection of `store`, opened for writing, to `embedder` and `chunking`, and make that edition live.
+    """Bring the collection of `store`, opened for writing, to an embedder and a chunking, and make that edition live.
 
-    Nothing is done when the live edition has just these, unless `force`. An edition that has them and is not live is
+    With a `token_code` it keeps token vectors in that code, and else none. Nothing is done when the live edition has
+    just these, unless `force`. An edition that has them and is not live is
     continued; with `force` only an unfinished one that is newer than the live one. `approve` is asked once, with the
     number of the complete edition, before the switch. Raises EmbedderMismatch before anything is done, StoreError when
     writing fails, EditionNotFound when somebody drops the edition meanwhile.
     """
     embedders.of(embedder)
+    wanted = _Wanted(embedder, chunking, token_code)
     with store.snapshot() as snapshot:
         info = snapshot.info
-    if not force and _has(info.edition, embedder, chunking):
+    if not force and wanted.is_of(info.edition):
         return Report(info.live, former=info.live)
-    number, continued = _begin(store, embedder, chunking, force=force)
+    number, continued = _begin(store, wanted, force=force)
     report = make_live(store, embedders, number, switch=switch, approve=approve, on_event=on_event)
     report.continued = continued
     return report
@@ -143,11 +146,19 @@ def drop_former(store: VectorStore, former: int, *, keep: int) -> list[int]:
     return sorted(old[keep:])
 
 
-def _has(edition: Edition, embedder: EmbedderInfo, chunking: Chunking) -> bool:
-    return (edition.embedder, edition.chunking) == (embedder, chunking)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What makes an edition the one that is wanted."""
+
+    embedder: EmbedderInfo
+    chunking: Chunking
+    token_code: str
+
+    def is_of(self, edition: Edition) -> bool:
+        return self == _Wanted(edition.embedder, edition.chunking, edition.token_code)
 
 
-def _begin(store: VectorStore, embedder: EmbedderInfo, chunking: Chunking, *, force: bool) -> tuple[int, bool]:
+def _begin(store: VectorStore, wanted: _Wanted, *, force: bool) -> tuple[int, bool]:
     """Number of the edition to work on, and whether it was there before."""
 
     def find() -> int | None:
@@ -156,7 +167,7 @@ def _begin(store: VectorStore, embedder: EmbedderInfo, chunking: Chunking, *, fo
         fitting = [
             one
             for one in info.editions
-            if _has(one, embedder, chunking)
+            if wanted.is_of(one)
             and one.number != info.live
             and (not force or (one.number > info.live and one.documents < info.documents))
         ]
@@ -164,7 +175,7 @@ def _begin(store: VectorStore, embedder: EmbedderInfo, chunking: Chunking, *, fo
 
     if (known := find()) is not None:
         return known, True
-    added = store.add_edition(embedder=embedder, chunking=chunking)
+    added = store.add_edition(embedder=wanted.embedder, chunking=wanted.chunking, token_code=wanted.token_code)
     # Of two runs that begin at the same moment, both come to work on the same edition, not each on its own.
     first = find()
     if first is not None and first != added:
@@ -252,11 +263,12 @@ class _Filler:
 
     def _index(self, batch: Sequence[tuple[Document, list[Chunk]]]) -> None:
         every = [chunk for _, chunks in batch for chunk in chunks]
-        vectors = self._indexer.embed(every, lambda embedded: self._on_event(Embedded(embedded)))
-        replacements, row = [], 0
-        for document, chunks in batch:
-            replacements.append(Replacement(document, chunks, vectors[row : row + len(chunks)]))
-            row += len(chunks)
+        embedding = self._indexer.embed(every, lambda embedded: self._on_event(Embedded(embedded)))
+        parts = embedding.divided([len(chunks) for _, chunks in batch])
+        replacements = [
+            Replacement(document, chunks, part.vectors, token_vectors=part.token_vectors)
+            for (document, chunks), part in zip(batch, parts, strict=True)
+        ]
         self._report.documents += self._store.index(replacements, edition=self._indexer.edition)
         self._report.chunks += len(every)
         for document, chunks in batch:

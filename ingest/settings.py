@@ -26,6 +26,11 @@ class IngestSettings(BaseModel):
     context_tokens: int = Field(
         32, ge=0, le=512, description="Most tokens of title and heading path that are embedded before a chunk's text."
     )
+    token_vectors: bool = Field(
+        True,
+        description="Keep a compressed vector for each token of a chunk, by which late interaction ranks, where the "
+        "model makes them: some kilobytes a chunk. Of new collections; `footnote reindex` brings others to it.",
+    )
     overlap_tokens: int = Field(0, ge=0, le=4096, description="Tokens that a chunk repeats from the one before.")
     engine: Literal["local", "ray"] = Field(
         "local", description="Who reads files and embeds: processes of this machine, or a Ray cluster (extra `ray`)."

@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from ingest import ledger
 from ingest.events import Embedded, OnEvent
-from ingest.indexing import Indexer
+from ingest.indexing import Embedding, Indexer
 from ingest.tasks import Prepared
 from retrieval.errors import EditionChanged
-from retrieval.ports import Embedders, Replacement, Vectors, VectorStore
+from retrieval.ports import Embedders, Replacement, VectorStore
 from retrieval.records import Chunk, Edition, SourceRecord
 
 BATCH_CHUNKS = 256
@@ -48,11 +46,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Units with the vectors of their chunks, row by row, as the edition of `indexer` has them."""
+    """Units with what the edition of `indexer` keeps of their chunks, row by row."""
 
     units: tuple[Unit, ...]
     indexer: Indexer
-    vectors: Vectors
+    embedding: Embedding
 
 
 class Writer:
@@ -149,21 +147,23 @@ class Writer:
         deleted = {line.source_uri for line in found}
         if not deleted:
             return batch
-        kept = [
-            one.line.source_uri not in deleted for unit in batch.units for one in unit.documents for _ in one.chunks
-        ]  # fmt: skip
+        documents = [one for unit in batch.units for one in unit.documents]
+        parts = batch.embedding.divided([len(one.chunks) for one in documents])
+        kept = [part for one, part in zip(documents, parts, strict=True) if one.line.source_uri not in deleted]
         units = tuple(_without(unit, deleted) for unit in batch.units)
-        return replace(batch, units=units, vectors=batch.vectors[np.array(kept, dtype=bool)])
+        return replace(batch, units=units, embedding=Embedding.joined(kept, like=batch.embedding))
 
     def _replace(self, batch: _Batch) -> bool:
         """Write the batch in one commit; False when its edition is not the live one any more."""
-        replacements, row = [], 0
+        replacements = []
+        parts = batch.embedding.divided([len(one.chunks) for unit in batch.units for one in unit.documents])
         for unit in batch.units:
             replaces = unit.replaces
-            for prepared in unit.documents:
-                rows = batch.vectors[row : row + len(prepared.chunks)]
-                row += len(prepared.chunks)
-                replacements.append(Replacement(prepared.document, prepared.chunks, rows, prepared.line, replaces))
+            for one in unit.documents:
+                part = next(parts)
+                replacements.append(
+                    Replacement(one.document, one.chunks, part.vectors, one.line, replaces, part.token_vectors)
+                )
                 replaces = ()
         try:
             if replacements:
@@ -179,14 +179,14 @@ class Writer:
         units = [_cut_for(indexer, unit) for unit in units]
         chunks = [chunk for unit in units for prepared in unit.documents for chunk in prepared.chunks]
         begin = time.perf_counter()
-        vectors = self._vectors(indexer, chunks, [donor for unit in units for donor in unit.donors])
+        embedding = self._embedding(indexer, chunks, [donor for unit in units for donor in unit.donors])
         seconds = time.perf_counter() - begin
         self.embed_seconds += seconds
         share = seconds / max(1, len(chunks))
-        return _Batch(tuple(_completed(unit, share) for unit in units), indexer, vectors)
+        return _Batch(tuple(_completed(unit, share) for unit in units), indexer, embedding)
 
-    def _vectors(self, indexer: Indexer, chunks: Sequence[Chunk], donors: Sequence[str]) -> Vectors:
-        """Shape (len(chunks), dimension): those that a donor has for the same text, the others from the embedder."""
+    def _embedding(self, indexer: Indexer, chunks: Sequence[Chunk], donors: Sequence[str]) -> Embedding:
+        """What a donor has for the same text; for the others, what the embedder makes of them."""
         known = self._donated(indexer, donors)
         missing = [row for row, chunk in enumerate(chunks) if chunk.indexed_text not in known]
         made = indexer.embed([chunks[row] for row in missing], lambda count: self._on_event(Embedded(count)))
@@ -194,26 +194,22 @@ class Writer:
         self.reused += len(chunks) - len(missing)
         if not known:
             return made
-        vectors = np.empty((len(chunks), made.shape[1]), dtype=np.float32)
-        vectors[missing] = made
-        for row, chunk in enumerate(chunks):
-            if (vector := known.get(chunk.indexed_text)) is not None:
-                vectors[row] = vector
-        return vectors
+        fresh = made.divided([1] * len(missing))
+        return Embedding.joined([known.get(chunk.indexed_text) or next(fresh) for chunk in chunks], like=made)
 
-    def _donated(self, indexer: Indexer, donors: Sequence[str]) -> dict[str, Vectors]:
-        """Vectors that documents of the collection have, by text, as far as they are of the indexer's edition."""
+    def _donated(self, indexer: Indexer, donors: Sequence[str]) -> dict[str, Embedding]:
+        """What documents of the collection have, by text, as far as it is of the indexer's edition."""
         if not donors:
             return {}
         with self._store.snapshot() as snapshot:
             if snapshot.info.live != indexer.edition:
                 return {}
             contents = snapshot.contents(list(dict.fromkeys(donors)))
-        return {
-            chunk.indexed_text: vector
-            for content in contents
-            for chunk, vector in zip(content.chunks, content.vectors, strict=True)
-        }
+        found: dict[str, Embedding] = {}
+        for content in contents:
+            parts = Embedding(content.vectors, content.token_vectors).divided([1] * len(content.chunks))
+            found |= {chunk.indexed_text: part for chunk, part in zip(content.chunks, parts, strict=True)}
+        return found
 
 
 class _Waiting:

@@ -1,7 +1,7 @@
 """A checksum of what a collection holds, the same in every store: SHA-256 over bytes that leave nothing out.
 
 Records are written as JSON arrays, which keep 1, 1.0, true and "1" apart, and floats to the last bit; vectors as they
-are, float32, little-endian.
+are, float32, little-endian; token vectors as they are, each after its length.
 """
 
 import dataclasses
@@ -36,9 +36,15 @@ class Checksum:
 
 
 def document_digest(content: Replacement) -> bytes:
-    """SHA-256 over a document, its chunks and their vectors; without its ledger line, which may change by itself."""
+    """SHA-256 over a document, its chunks, their vectors and token vectors.
+
+    Without its ledger line, which may change by itself.
+    """
     digest = hashlib.sha256(_bytes([_document(content.document), [_chunk(chunk) for chunk in content.chunks]]))
     digest.update(np.ascontiguousarray(content.vectors, dtype="<f4").tobytes())
+    for blob in content.token_vectors:
+        digest.update(len(blob).to_bytes(8, "little"))
+        digest.update(blob)
     return digest.digest()
 
 

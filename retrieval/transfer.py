@@ -203,7 +203,13 @@ def _make_if_missing(target: Collections, info: CollectionInfo) -> None:
         target.open(info.name).close()
     except CollectionNotFound:
         with suppress(CollectionExists):  # another process made it at the same moment
-            target.create(info.name, embedder=info.embedder, chunking=info.edition.chunking, language=info.language)
+            target.create(
+                info.name,
+                embedder=info.embedder,
+                chunking=info.edition.chunking,
+                language=info.language,
+                token_code=info.edition.token_code,
+            )
 
 
 def _check_same_kind(source: CollectionInfo, target: CollectionInfo) -> None:
@@ -215,6 +221,7 @@ def _check_same_kind(source: CollectionInfo, target: CollectionInfo) -> None:
         )
     for what, mine, theirs in (
         ("chunking", source.edition.chunking, target.edition.chunking),
+        ("code of token vectors", source.edition.token_code, target.edition.token_code),
         ("language", source.language, target.language),
     ):
         if mine != theirs:

@@ -65,12 +65,14 @@ class _Again:
     def make(self, doc_ids: Sequence[str]) -> None:
         before = self._whole(doc_ids)
         cut = [self._indexer.split(one.document) for one in before]
-        vectors = self._indexer.embed([chunk for chunks in cut for chunk in chunks])
-        made, row = [], 0
-        for one, chunks in zip(before, cut, strict=True):
-            part = vectors[row : row + len(chunks)]
-            made.append(Replacement(one.document, chunks, part, _recounted(one, len(chunks))))
-            row += len(chunks)
+        embedding = self._indexer.embed([chunk for chunks in cut for chunk in chunks])
+        parts = embedding.divided([len(chunks) for chunks in cut])
+        made = [
+            Replacement(
+                one.document, chunks, part.vectors, _recounted(one, len(chunks)), token_vectors=part.token_vectors
+            )
+            for one, chunks, part in zip(before, cut, parts, strict=True)
+        ]
         if self._indexer.edition != self._live:
             self._store.index(made, edition=self._indexer.edition)
             return
@@ -91,7 +93,7 @@ class _Again:
             documents = [snapshot.document(info.doc_id) for info in infos]
             lines = {line.source_uri: line for line in snapshot.sources(uris=[info.source_uri for info in infos])}
         return [
-            Replacement(document, [], self._indexer.embed([]), lines.get(document.source_uri))
+            Replacement(document, [], self._indexer.embed([]).vectors, lines.get(document.source_uri))
             for document, info in zip(documents, infos, strict=True)
             if document.version == info.version
         ]

@@ -217,7 +217,7 @@ def test_a_switch_in_the_middle_of_a_run_is_followed(
             remade = []
             for one in again:
                 chunks = indexer.split(one.document)
-                remade.append(replace(one, chunks=chunks, vectors=indexer.embed(chunks)))
+                remade.append(replace(one, chunks=chunks, vectors=indexer.embed(chunks).vectors))
             store.index(remade, edition=2)
             store.switch(2)
 
