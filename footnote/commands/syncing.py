@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from footnote.progress import Ingested
     from ingest.events import Event, Report
     from ingest.pipeline import Options
-    from retrieval.ports import Embedders, VectorStore
-    from retrieval.records import Chunking, EmbedderInfo, MetadataValue
+    from ingest.settings import IngestSettings
+    from retrieval.ports import Embedder, Embedders, VectorStore
+    from retrieval.records import EmbedderInfo, MetadataValue
 
 EXIT_INCOMPLETE = 3
 _EXIT_INTERRUPTED = 130
@@ -49,9 +50,9 @@ def run(
     embedder = build_embedder(settings.retrieval)
     if workers is not None:
         settings = with_ingest(settings, workers=workers)
-    _make_if_missing(settings, collection, embedder.info)
+    _make_if_missing(settings, collection, embedder)
     with open_store(settings.retrieval, collection) as store:
-        _say_what_differs(store, collection, embedder.info, settings.ingest.chunking)
+        _say_what_differs(store, collection, embedder, settings.ingest)
     embedders = build_embedders(settings.retrieval, embedder)
     if watch:
         _watch(settings, collection, sources, given, options, embedders, json=json)
@@ -148,6 +149,8 @@ def _ending(count: "Ingested", *, json: bool) -> Iterator[None]:
     except FootnoteError as exc:
         if json:
             print_line("error", {"error": str(exc)})
+        elif count.done:
+            say(f"{_how_far(count)}; the same command goes on from there")
         raise
     except KeyboardInterrupt:
         if json:
@@ -169,11 +172,15 @@ def _stopping(count: "Ingested") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         interrupted = True
-        say(f"{count.done:,} of {counted(count.total, 'file')} are done with")
+        say(_how_far(count))
         raise
     finally:
         if not interrupted:  # else the second one counts until the process has ended
             signal.signal(signal.SIGINT, before)
+
+
+def _how_far(count: "Ingested") -> str:
+    return f"{count.done:,} of {counted(count.total, 'file')} are done with"
 
 
 def _with_warnings(show: "Callable[[Event], None]") -> "Callable[[Event], None]":
@@ -194,7 +201,8 @@ def _with_warnings(show: "Callable[[Event], None]") -> "Callable[[Event], None]"
     return tell
 
 
-def _make_if_missing(settings: "Settings", name: str, embedder: "EmbedderInfo") -> None:
+def _make_if_missing(settings: "Settings", name: str, embedder: "Embedder") -> None:
+    from ingest.indexing import token_code
     from retrieval.build import build_collections
 
     with closing(build_collections(settings.retrieval)) as collections:
@@ -204,23 +212,45 @@ def _make_if_missing(settings: "Settings", name: str, embedder: "EmbedderInfo") 
             # Another process may make it at the same moment; then it is there, which is all we want.
             with suppress(CollectionExists):
                 collections.create(
-                    name, embedder=embedder, chunking=settings.ingest.chunking, language=settings.retrieval.language
+                    name,
+                    embedder=embedder.info,
+                    chunking=settings.ingest.chunking,
+                    language=settings.retrieval.language,
+                    token_code=token_code(embedder, wanted=settings.ingest.token_vectors),
                 )
 
 
-def _say_what_differs(store: "VectorStore", name: str, embedder: "EmbedderInfo", chunking: "Chunking") -> None:
+def _say_what_differs(store: "VectorStore", name: str, embedder: "Embedder", settings: "IngestSettings") -> None:
     """A collection goes on as it was made; who has changed the settings since should know."""
+    from ingest.indexing import token_code
+
     with store.snapshot() as snapshot:
         edition = snapshot.info.edition
-    if (edition.embedder, edition.chunking) == (embedder, chunking):
+    info, code = embedder.info, token_code(embedder, wanted=settings.token_vectors)
+    if (edition.embedder, edition.chunking, edition.token_code) == (info, settings.chunking, code):
         return
-    kept, wanted = edition.embedder.name, embedder.name
-    if kept == wanted and edition.embedder != embedder:
-        kept, wanted = (f"{model.name} {model.sha256[:12]}" for model in (edition.embedder, embedder))
+    kept, wanted = edition.embedder.name, info.name
+    if kept == wanted and edition.embedder != info:
+        kept, wanted = _described(edition.embedder), _described(info)
+    kept, wanted = f"{kept}, {sizes(edition.chunking)}", f"{wanted}, {sizes(settings.chunking)}"
+    if edition.token_code != code:
+        kept, wanted = f"{kept}, {_tokens(edition.token_code)}", f"{wanted}, {_tokens(code)}"
     say(
-        f"collection {name!r} keeps what it was made with ({kept}, {sizes(edition.chunking)}); "
-        f"`footnote reindex -c {name}` brings it to what is configured now ({wanted}, {sizes(chunking)})"
+        f"collection {name!r} keeps what it was made with ({kept}); "
+        f"`footnote reindex -c {name}` brings it to what is configured now ({wanted})"
     )
+
+
+def _tokens(code: str) -> str:
+    return f"token vectors {code}" if code else "no token vectors"
+
+
+def _described(embedder: "EmbedderInfo") -> str:
+    """What tells embedders of one name apart."""
+    prefixes = f"prefixes {embedder.query_prefix!r} and {embedder.document_prefix!r}"
+    hashed = [embedder.sha256[:12]] if embedder.sha256 else []
+    measures = f"{embedder.dimension} dimensions, window {embedder.window}"
+    return f"{' '.join([embedder.name, *hashed])}, {measures}, {prefixes}"
 
 
 def _summarise(report: "Report", collection: str) -> None:

@@ -102,7 +102,7 @@ class BedrockEmbedder(ServiceEmbedder):
             retries={"mode": "standard", "total_max_attempts": self._options.retries + 1},
         )
         try:
-            # A session of its own: the default one is shared by the process, and making clients of it is not thread-safe.
+            # A session of its own: the one that a process shares is not thread-safe.
             self._client = boto3.Session(region_name=region).client(
                 "bedrock-runtime", endpoint_url=endpoint_url, config=config
             )
