@@ -6,10 +6,11 @@ import pytest
 
 from retrieval.build import build_embedder, build_embedders
 from retrieval.embedders.manifest import SHIPPED
-from retrieval.errors import EmbedderMismatch
+from retrieval.errors import ConfigError, EmbedderMismatch, EmbedderUnavailable
 from retrieval.records import EmbedderInfo
 from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
+from tests.unit.embedders.services import openai_embeddings, serving
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -66,3 +67,80 @@ def test_what_cannot_be_had_is_refused(info: EmbedderInfo, message: str) -> None
     """A model that is gone, or is not the one that it was: an error that says what to do, never another model."""
     with pytest.raises(EmbedderMismatch, match=message):
         build_embedders(RetrievalSettings(), FakeEmbedder()).of(info)
+
+
+def test_an_edition_of_a_service_is_opened_as_it_was_made() -> None:
+    """With its model, prefixes, window and dimension, at the address that is configured now."""
+    with serving(then=openai_embeddings) as served:
+        made_with = RetrievalSettings(
+            embedder="http", model="m", embedder_url=f"{served.url}/v1", dimensions=16, query_prefix="query: "
+        )
+        info = build_embedder(made_with).info
+        now = made_with.model_copy(update={"dimensions": 0, "query_prefix": None, "embedder_window": 99, "model": "n"})
+        found = build_embedders(now).of(info)
+        assert found.info == info
+        assert found.embed_queries(["pump"]).shape == (1, 16)
+        assert served.calls[-1].body == {
+            "model": "m", "input": ["query: pump"], "encoding_format": "float", "dimensions": 16,
+        }  # fmt: skip
+
+
+def test_an_edition_of_all_dimensions_asks_for_none() -> None:
+    """A server whose model knows no others refuses the question."""
+    with serving(then=openai_embeddings) as served:
+        settings = RetrievalSettings(embedder="http", model="m", embedder_url=f"{served.url}/v1")
+        info = build_embedder(settings).info
+        build_embedders(settings.model_copy(update={"dimensions": 16})).of(info).embed_queries(["pump"])
+    assert all("dimensions" not in call.body for call in served.calls)
+
+
+def test_a_service_that_answers_by_another_model_is_refused() -> None:
+    """Its name is the same; the dimension tells."""
+    with serving(then=openai_embeddings) as served:
+        settings = RetrievalSettings(embedder="http", model="m", embedder_url=f"{served.url}/v1")
+        info = EmbedderInfo("http:m", "", 768, 512, pooling="service", adapter="http", model="m")
+        with pytest.raises(EmbedderMismatch, match=r"'http:m', which differs .*dimension 768, not 64"):
+            build_embedders(settings).of(info)
+
+
+def test_a_service_without_an_address_cannot_be_opened() -> None:
+    """The error names the setting."""
+    info = EmbedderInfo("http:m", "", 64, 512, pooling="service", adapter="http", model="m")
+    with pytest.raises(EmbedderMismatch, match=r"'http:m', which cannot be opened: retrieval\.embedder_url"):
+        build_embedders(RetrievalSettings()).of(info)
+
+
+def test_a_service_that_is_away_is_no_mismatch() -> None:
+    """Nothing has to be embedded anew for an outage."""
+    settings = RetrievalSettings(
+        embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1", embedder_retries=0, embedder_timeout=1
+    )
+    info = EmbedderInfo("http:m", "", 64, 512, pooling="service", adapter="http", model="m")
+    with pytest.raises(EmbedderUnavailable):
+        build_embedders(settings).of(info)
+
+
+def test_an_edition_of_the_shipped_model_needs_no_settings_of_a_service() -> None:
+    """Prefixes and dimensions of what is configured now are not for it."""
+    info = build_embedder(RetrievalSettings()).info
+    now = RetrievalSettings(
+        embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1", dimensions=64, query_prefix="query: "
+    )
+    assert build_embedders(now, FakeEmbedder()).of(info).info == info
+
+
+def test_editions_of_one_model_in_two_lengths_are_told_apart(tiny_source: Path) -> None:
+    """The first 16 numbers of a vector are no vector of 128."""
+    settings = RetrievalSettings(embedder="sentence-transformers", model=str(tiny_source), dimensions=16)
+    short = build_embedder(settings).info
+    whole = build_embedder(settings.model_copy(update={"dimensions": 0})).info
+    embedders = build_embedders(settings)
+    assert embedders.of(short).embed_queries(["pump"]).shape == (1, 16)
+    assert embedders.of(whole).embed_queries(["pump"]).shape == (1, 128)
+
+
+@pytest.mark.parametrize("setting", [{"dimensions": 16}, {"query_prefix": "q: "}, {"document_prefix": "d: "}])
+def test_what_a_prepared_model_does_not_do_is_refused(setting: dict[str, object]) -> None:
+    """In silence it would look as if it did."""
+    with pytest.raises(ConfigError, match=f"retrieval.{next(iter(setting))} = .* is not for the embedder 'onnx'"):
+        build_embedder(RetrievalSettings(**setting))  # type: ignore[arg-type]

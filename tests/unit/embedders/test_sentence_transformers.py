@@ -89,3 +89,34 @@ def test_it_is_the_same_in_another_process(embedder: SentenceTransformersEmbedde
     np.testing.assert_array_equal(again.embed_documents(["pump"]), vectors)
     anywhere = SentenceTransformersEmbedder(str(tiny_source), device="auto")
     assert cosines(anywhere.embed_documents(["pump"]), vectors).min() > 0.999
+
+
+def test_the_first_dimensions_can_be_kept(tiny_source: Path, embedder: SentenceTransformersEmbedder) -> None:
+    """As Matryoshka models have it: the first numbers, normalised again; the collection knows of it."""
+    short = SentenceTransformersEmbedder(str(tiny_source), dimensions=16)
+    whole = embedder.embed_documents(["pump", "open the valve"])[:, :16]
+    np.testing.assert_allclose(
+        short.embed_documents(["pump", "open the valve"]),
+        whole / np.linalg.norm(whole, axis=1, keepdims=True),
+        atol=1e-5,
+    )
+    assert short.info.dimension == 16
+    assert short.info != embedder.info
+    assert pickle.loads(pickle.dumps(short)).info == short.info
+
+
+def test_more_dimensions_than_there_are_cannot_be_kept(tiny_source: Path) -> None:
+    """The error says how many there are."""
+    with pytest.raises(ConfigError, match=r"retrieval\.dimensions = 129: 'tiny-bert' has 128"):
+        _ = SentenceTransformersEmbedder(str(tiny_source), dimensions=129).info
+
+
+def test_prefixes_of_the_settings_come_before_those_of_the_model(
+    tiny_source: Path, embedder: SentenceTransformersEmbedder
+) -> None:
+    """Unset they are the model's; an empty one is none; the collection knows which."""
+    bare = SentenceTransformersEmbedder(str(tiny_source), query_prefix="", document_prefix="oil: ")
+    assert (bare.info.query_prefix, bare.info.document_prefix) == ("", "oil: ")
+    assert bare.info != embedder.info
+    np.testing.assert_allclose(bare.embed_queries(["query: pump"]), embedder.embed_queries(["pump"]), atol=1e-5)
+    np.testing.assert_allclose(bare.embed_documents(["pump"]), bare.embed_queries(["oil: pump"]), atol=1e-5)
