@@ -1,5 +1,7 @@
 """Numbers and sentences that every report says alike."""
 
+from collections.abc import Callable
+
 from evals.comparison.records import Comparison, MetricComparison, Outcome, Rules
 
 NOTHING = "–"
@@ -19,7 +21,17 @@ def signed(value: float | None) -> str:
 
 def interval(metric: MetricComparison) -> str:
     """'−1.60 to −0.22', in points."""
-    return NOTHING if metric.low is None or metric.high is None else f"{signed(metric.low)} to {signed(metric.high)}"
+    return span(metric.low, metric.high, signed)
+
+
+def span(low: float | None, high: float | None, written: Callable[[float], str]) -> str:
+    """'−1.60 to −0.22': both ends as `written` has them; the dash where there is no interval."""
+    return NOTHING if low is None or high is None else f"{written(low)} to {written(high)}"
+
+
+def percent(value: float | None) -> str:
+    """0.012 as '+1.2%', signed; for what is relative."""
+    return NOTHING if value is None else f"{_signed(100 * value, 1)}%"
 
 
 def level(rules: Rules) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from footnote.commands import comparing
+from footnote.commands import comparing, tuning
 from footnote.commands.overrides import SetOption, with_assignments
 from footnote.commands.shared import (
     DEFAULT_COLLECTION,
@@ -190,3 +190,4 @@ def suite(
 
 
 app.command("compare")(comparing.compare)
+app.command("tune")(tuning.tune)
