@@ -98,9 +98,9 @@ def _duplicates(*texts: str, cosine: float = 0.99) -> dict[str, str]:
 
 LONG = (
     "the keeper of the light checks the lamp at dusk and writes the hour into the book that lies beside the stairs; "
-    "when the lamp fails he lights the spare one and calls the station on the mainland so that ships are warned in time "
-    "and a mechanic comes over with the morning boat, as the rules of the service have asked for since the tower was "
-    "put up on the outer rock"
+    "when the lamp fails he lights the spare one and calls the station on the mainland so that ships are warned in "
+    "time and a mechanic comes over with the morning boat, as the rules of the service have asked for since the tower "
+    "was put up on the outer rock"
 )
 
 

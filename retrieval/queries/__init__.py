@@ -1,0 +1,1 @@
+"""What somebody typed, made into what is searched for: identifiers, condensation, decomposition; rules, no model."""
