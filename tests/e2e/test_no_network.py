@@ -34,6 +34,9 @@ RUNS: dict[str, list[list[str]]] = {
     "footnote editions switch": [["editions", "switch", "1"]],
     "footnote serve": [["serve", "--json"]],
     "footnote eval run": [["eval", "run", "--dataset", str(ROOT / "evals" / "sets" / "handbook")]],
+    "footnote eval tune": [
+        ["eval", "tune", "--dataset", str(ROOT / "evals" / "sets" / "handbook"), "--vary", "mode", "--vary", "fusion"]
+    ],
     "footnote eval answers": [["eval", "answers", "--dataset", "squad.json"]],
     "footnote eval suite": [["eval", "suite", "--suite", "suite"]],
     "footnote models list": [["models", "list"]],
