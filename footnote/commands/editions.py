@@ -21,7 +21,7 @@ from footnote.commands.shared import (
 if TYPE_CHECKING:
     from evals.suite import Comparison
     from ingest.reindex import Report
-    from retrieval.records import CollectionInfo
+    from retrieval.records import CollectionInfo, Edition
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ NumberArgument = Annotated[int, typer.Argument(help="Number of the edition: `foo
 def list_editions(
     context: typer.Context, collection: CollectionOption = DEFAULT_COLLECTION, json: JsonOption = False
 ) -> None:
-    """List the editions of a collection: model, chunking, how much is indexed.
+    """List the editions of a collection: model, chunking, code of token vectors, how much is indexed.
 
     Examples:
 
@@ -49,7 +49,7 @@ def list_editions(
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("edition", justify="right")
-    for name in ("", "model", "dimension", "chunking", "documents", "chunks", "created"):
+    for name in ("", "model", "dimension", "chunking", "token vectors", "documents", "chunks", "created"):
         table.add_column(name, justify="right" if name in ("dimension", "documents", "chunks") else "left")
     for one in info.editions:
         table.add_row(
@@ -58,6 +58,7 @@ def list_editions(
             one.embedder.name,
             str(one.embedder.dimension),
             sizes(one.chunking),
+            one.token_code or "none",
             f"{one.documents:,} of {info.documents:,}",
             f"{one.chunks:,}",
             one.created_at,
@@ -134,6 +135,7 @@ def editions_as_json(info: "CollectionInfo") -> list[dict[str, Any]]:
             "model": one.embedder.name,
             "dimension": one.embedder.dimension,
             "chunking": asdict(one.chunking),
+            "token_code": one.token_code,
             "documents": one.documents,
             "of_documents": info.documents,
             "chunks": one.chunks,
@@ -198,7 +200,7 @@ def tell(
 
 def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
     found = [one for one in info.editions if one.number == report.edition]
-    what = f"{found[0].embedder.name}, {sizes(found[0].chunking)}" if found else "dropped since"
+    what = _described(found[0]) if found else "dropped since"
     edition, of_collection = f"edition {report.edition} ({what})", f"-c {info.name}"
     work = f"{counted(report.documents, 'document')}, {counted(report.chunks, 'chunk')} in {report.seconds:.1f} s"
     match report.outcome:
@@ -220,3 +222,8 @@ def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
         back = "rollback" if report.former < report.edition else f"switch {report.former}"
         lines.append(f"edition {report.former} is kept; the way back: footnote editions {back} {of_collection}")
     return lines
+
+
+def _described(one: "Edition") -> str:
+    tokens = ", token vectors" if one.token_code else ""
+    return f"{one.embedder.name}, {sizes(one.chunking)}{tokens}"

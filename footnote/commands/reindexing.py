@@ -13,7 +13,7 @@ from retrieval.errors import InvalidRequest
 if TYPE_CHECKING:
     from evals.suite import Comparison, Suite
     from ingest.settings import IngestSettings
-    from retrieval.ports import Embedders, VectorStore
+    from retrieval.ports import Embedder, Embedders, VectorStore
     from retrieval.settings import RetrievalSettings
 
 EXIT_WORSE = 6
@@ -26,6 +26,8 @@ class EmbedderName(StrEnum):
 
     ONNX = "onnx"
     SENTENCE_TRANSFORMERS = "sentence-transformers"
+    BEDROCK = "bedrock"
+    HTTP = "http"
 
 
 def reindex(  # noqa: PLR0913, PLR0917 - one for each option
@@ -41,6 +43,13 @@ def reindex(  # noqa: PLR0913, PLR0917 - one for each option
     ] = None,
     overlap_tokens: Annotated[
         int | None, typer.Option(help="That a chunk repeats from the one before; default: ingest.overlap_tokens.")
+    ] = None,
+    token_vectors: Annotated[
+        bool | None,
+        typer.Option(
+            "--token-vectors/--no-token-vectors",
+            help="Keep a vector for each token, for late interaction; default: ingest.token_vectors.",
+        ),
     ] = None,
     suite: Annotated[
         Path | None, typer.Option(help="Folder with queries.jsonl and qrels/test.tsv: no switch when it scores worse.")
@@ -67,6 +76,8 @@ def reindex(  # noqa: PLR0913, PLR0917 - one for each option
     Examples:
 
         footnote reindex --chunk-tokens 120
+
+        footnote reindex -c archive --no-token-vectors
 
         footnote reindex -c filings --model bge-small-en-v1.5 --suite suites/filings --keep 1
     """
@@ -96,6 +107,7 @@ def reindex(  # noqa: PLR0913, PLR0917 - one for each option
                 embedders,
                 embedder=wanted.info,
                 chunking=chunking,
+                token_code=_token_code(wanted, settings.ingest, token_vectors),
                 force=force,
                 switch=not no_switch,
                 approve=judge.approve if judge else None,
@@ -148,6 +160,18 @@ class _Judge:
 def _with_model(settings: "RetrievalSettings", model: str | None, embedder: EmbedderName | None) -> "RetrievalSettings":
     given = {"model": model, "embedder": embedder.value if embedder else None}
     return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _token_code(embedder: "Embedder", settings: "IngestSettings", asked: bool | None) -> str:
+    """In which code the edition shall keep token vectors. Raises InvalidRequest when they are asked for in vain."""
+    from ingest.indexing import token_code
+
+    code = token_code(embedder, wanted=settings.token_vectors if asked is None else asked)
+    if asked and not code:
+        raise InvalidRequest(
+            f"--token-vectors: {embedder.info.name!r} makes none; choose another --model or --embedder"
+        )
+    return code
 
 
 def _with_sizes(settings: "IngestSettings", **sizes: int | None) -> "IngestSettings":

@@ -92,6 +92,7 @@ def _status(snapshot: "Snapshot") -> dict[str, Any]:
         "chunks": info.chunks,
         "model": info.embedder.name,
         "dimension": info.embedder.dimension,
+        "token_code": info.edition.token_code,
         "edition": info.live,
         "editions": editions_as_json(info),
         "language": info.language,
@@ -173,13 +174,13 @@ def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
     statuses = [name for name in (*_NOT_INGESTED, "deleted") if any(entry["sources"][name] for entry in found)]
     for name in ("documents", "chunks", "not ingested", *statuses):
         table.add_column(name, justify="right")
-    for name in ("model", "edition", "last recorded"):
+    for name in ("model", "token vectors", "edition", "last recorded"):
         table.add_column(name)
     for entry in found:
         counts = [entry["documents"], entry["chunks"], len(entry["not_ingested"])]
         counts += [entry["sources"][name] for name in statuses]
         others = [str(one["number"]) for one in entry["editions"] if not one["live"]]
         edition = f"{entry['edition']} (also there: {', '.join(others)})" if others else str(entry["edition"])
-        cells = (*(f"{count:,}" for count in counts), entry["model"], edition, entry["last_recorded_at"])
-        table.add_row(entry["name"], *cells)
+        made = entry["model"], entry["token_code"] or "none"
+        table.add_row(entry["name"], *(f"{count:,}" for count in counts), *made, edition, entry["last_recorded_at"])
     console().print(table)

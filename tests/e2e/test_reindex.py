@@ -158,7 +158,7 @@ def test_an_interrupted_reindex_is_continued(own: Footnote) -> None:
     report = own.json("reindex", "--chunk-tokens", "8")
     assert (report["outcome"], report["edition"], report["continued"]) == ("switched", 2, True)
     again = own("reindex", "--chunk-tokens", "8").stdout
-    assert "edition 2 (all-MiniLM-L6-v2, 8 tokens + 32 of context) is live already; nothing to do" in again
+    assert "edition 2 (all-MiniLM-L6-v2, 8 tokens + 32 of context, token vectors) is live already; nothing to do" in again
 
 
 def test_rollback_brings_what_came_in_since(own: Footnote) -> None:
@@ -167,7 +167,7 @@ def test_rollback_brings_what_came_in_since(own: Footnote) -> None:
     (own.folder / "new.txt").write_text("The last ferry to Skarholm leaves at 22:40 from quay 9.")
     own("ingest", "new.txt")
     out = own("editions", "rollback").stdout
-    assert "edition 1 (all-MiniLM-L6-v2, 200 tokens + 32 of context) is live: 1 document, 1 chunk" in out
+    assert "edition 1 (all-MiniLM-L6-v2, 200 tokens + 32 of context, token vectors) is live: 1 document, 1 chunk" in out
     assert "the way back: footnote editions switch 2" in out
     assert "22:40" in own("ask", "When does the last ferry to Skarholm leave?").stdout
     assert "no edition older than the live one, 1" in own("editions", "rollback", code=1).stderr
