@@ -5,6 +5,7 @@ it has its default.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from retrieval.settings import RetrievalSettings
 ENV_PREFIX = "FOOTNOTE_"
 CONFIG_VARIABLE = "FOOTNOTE_CONFIG"
 DEFAULT_FILE = Path("footnote.toml")
+_USER_OF_URL = re.compile(r"(?<=://)\S*@|^[^\s/:]+:\S*@")
+"""Who a URL logs in as; nothing that is shown has it."""
 
 
 class Settings(BaseSettings):
@@ -149,13 +152,15 @@ def _problems(error: ValidationError, path: Path | None, from_file: dict[str, An
 
 
 def _masked(name: str, value: object) -> str:
-    return "(secret)" if any(word in name for word in ("key", "password", "postgres_url")) else repr(value)[:100]
+    if any(word in name for word in ("key", "password", "postgres_url")):
+        return "(secret)"
+    return repr(_shown(value))[:100]
 
 
 def _shown(value: object) -> object:
-    """A setting as JSON types."""
+    """A setting as JSON types, without secrets."""
     if isinstance(value, SecretStr):
         return "**********"
     if isinstance(value, tuple | list):
         return [_shown(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return _USER_OF_URL.sub("(secret)@", str(value)) if isinstance(value, str | Path) else value

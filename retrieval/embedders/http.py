@@ -21,8 +21,8 @@ from retrieval.errors import ConfigError, EmbedderError, EmbedderUnavailable
 from retrieval.ports import Vectors
 
 PARALLEL = 4
-"""Requests at a time: one is computed, one is on its way there, one on its way back, and one is spare. More do not
-make a server faster that has one accelerator; they make its queue longer, until it answers 429."""
+"""Requests at a time. They keep a server busy that works on one at a time, as long as the way there and back takes no
+more than three times the work; any more would only wait in its queue, until it answers 429."""
 
 FIRST_DELAY = 0.5
 """Seconds before the second try; twice as long before each one after that."""

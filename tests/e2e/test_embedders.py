@@ -128,3 +128,16 @@ def test_a_collection_comes_to_a_service_and_goes_back(footnote: Footnote, servi
     assert footnote.json("reindex", "--embedder", "http", "--model", "m")["outcome"] == "switched"
     assert "40 bar" in footnote("search", "pump").stdout
     assert service.served.calls[-1].body["input"] == ["pump"]
+
+
+@pytest.mark.parametrize("url", ["http://me:hid/d@en@localhost/v1", "me:hidden@localhost/v1", "http://me:hid#den@h/v1"])
+def test_a_password_in_an_address_is_never_shown(footnote: Footnote, url: str) -> None:
+    """It is refused, for a token has a setting of its own; the configuration is shown without it."""
+    footnote.env |= {"FOOTNOTE_RETRIEVAL__EMBEDDER": "http", "FOOTNOTE_RETRIEVAL__EMBEDDER_URL": url}
+    (footnote.folder / "a.md").write_text("The pump starts at 40 bar.")
+    refused = footnote("ingest", "a.md", code=1)
+    shown = footnote("config", "show").stdout
+    assert "retrieval.embedder_url holds a user or password" in refused.stderr
+    assert "(secret)@" in shown
+    assert "hid" not in refused.stderr + refused.stdout
+    assert url not in shown

@@ -143,4 +143,4 @@ def test_editions_of_one_model_in_two_lengths_are_told_apart(tiny_source: Path) 
 def test_what_a_prepared_model_does_not_do_is_refused(setting: dict[str, object]) -> None:
     """In silence it would look as if it did."""
     with pytest.raises(ConfigError, match=f"retrieval.{next(iter(setting))} = .* is not for the embedder 'onnx'"):
-        build_embedder(RetrievalSettings(**setting))  # type: ignore[arg-type]
+        build_embedder(RetrievalSettings(**setting))
