@@ -51,7 +51,7 @@ class BedrockReranker:
         self._broken = (exceptions.BotoCoreError, ResponseParserError, OSError)
         config = Config(connect_timeout=min(timeout, 10.0), read_timeout=timeout, retries={"mode": "standard"})
         try:
-            self._client = boto3.client(
+            self._client = boto3.Session().client(
                 "bedrock-agent-runtime", region_name=region or None, endpoint_url=endpoint_url or None, config=config
             )
         except (exceptions.BotoCoreError, ValueError) as exc:  # no region; an endpoint that is no address

