@@ -19,13 +19,13 @@ import pytest
 
 from ingest.engines import ray_cluster
 from ingest.engines.ray import RayEngine
-from ingest.indexing import Cutter
+from ingest.indexing import Cutter, token_code
 from ingest.pipeline import ingest
 from ingest.settings import IngestSettings
 from retrieval.embedders.manifest import SHIPPED
 from retrieval.embedders.onnx import OnnxEmbedder
 from retrieval.errors import ConfigError, EmbedderError, MissingExtra
-from retrieval.ports import Embedder, Vectors
+from retrieval.ports import Embedder, TokenEmbedder, Vectors
 from retrieval.records import EmbedderInfo
 from retrieval.stores.memory import MemoryCollections
 from tests.fakes import FakeEmbedder
@@ -169,6 +169,20 @@ def test_several_embedders_give_the_same_vectors(engine: RayEngine) -> None:
     assert remote.embed_documents(texts).tobytes() == FakeEmbedder().embed_documents(texts).tobytes()
     assert remote.embed_documents([]).shape == (0, 64)
     assert remote.embed_queries(texts[:1]).shape == (1, 64)
+
+
+def test_token_vectors_are_made_there_too(engine: RayEngine) -> None:
+    """In the order of the texts, and scored here; a model that makes none has no code."""
+    texts = [f"pump {i} " * (i % 7 + 1) for i in range(50)]
+    here = FakeEmbedder(token_code="fake-1")
+    remote = engine.embedders(Opened(here)).of(here.info)
+    assert isinstance(remote, TokenEmbedder)
+    assert token_code(remote) == "fake-1"
+    vectors, blobs = remote.embed_documents_with_tokens(texts)
+    expected = here.embed_documents_with_tokens(texts)
+    assert (vectors.tobytes(), blobs) == (expected[0].tobytes(), expected[1])
+    assert remote.token_scores("pump 3", len, blobs[3:5]).tolist() == [5.0, 4.0]
+    assert token_code(engine.embedders(Opened(FakeEmbedder())).of(here.info)) == ""
 
 
 def test_the_shipped_model_travels_with_its_files() -> None:
