@@ -10,10 +10,11 @@ from pathlib import Path
 
 from evals.datasets import Dataset, read_corpus
 from ingest.events import OnEvent, ignore
+from ingest.indexing import token_code
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.build import build_collections, build_embedder, build_embedders
-from retrieval.ports import Collections, Embedder, Embedders, VectorStore
+from retrieval.ports import Collections, Embedders, VectorStore
 from retrieval.records import Document, Element, EmbedderInfo
 from retrieval.settings import RetrievalSettings
 
@@ -53,9 +54,18 @@ def indexed(
     embedders = build_embedders(settings, embedder)
     collections = build_collections(settings)
     try:
-        name = _collection_name(dataset, embedder.info, ingest, settings.language)
+        code = token_code(embedder, wanted=ingest.token_vectors)
+        name = _collection_name(dataset, embedder.info, ingest, settings.language, code)
         begin = time.perf_counter()
-        reused = _index(dataset, collections, name, embedder, embedders, ingest, settings.language, on_event)
+        reused = name in collections.names()
+        if reused and not _is_whole(collections, name, dataset):
+            collections.drop(name)  # a former run was cut off
+            reused = False
+        if not reused:
+            collections.create(
+                name, embedder=embedder.info, chunking=ingest.chunking, language=settings.language, token_code=code
+            )
+            _index(dataset, collections, name, embedders, on_event)
         seconds = 0.0 if reused else time.perf_counter() - begin
         store = collections.open(name)
         try:
@@ -66,32 +76,21 @@ def indexed(
         collections.close()
 
 
-def _index(
-    dataset: Dataset,
-    collections: Collections,
-    name: str,
-    embedder: Embedder,
-    embedders: Embedders,
-    settings: IngestSettings,
-    language: str,
-    on_event: OnEvent,
-) -> bool:
-    """Make the collection unless it is there and whole; returns whether it was."""
-    if name in collections.names():
-        store = collections.open(name)
+def _is_whole(collections: Collections, name: str, dataset: Dataset) -> bool:
+    store = collections.open(name)
+    try:
         with store.snapshot() as snapshot:
-            documents = snapshot.info.documents
+            return snapshot.info.documents == dataset.corpus.documents
+    finally:
         store.close()
-        if documents == dataset.corpus.documents:
-            return True
-        collections.drop(name)  # a former run was cut off
-    collections.create(name, embedder=embedder.info, chunking=settings.chunking, language=language)
+
+
+def _index(dataset: Dataset, collections: Collections, name: str, embedders: Embedders, on_event: OnEvent) -> None:
     store = collections.open(name, writable=True)
     try:
         ingest_documents(_documents(dataset.folder), store=store, embedders=embedders, on_event=on_event)
     finally:
         store.close()
-    return False
 
 
 def _documents(folder: Path) -> Iterator[Document]:
@@ -113,9 +112,11 @@ def _storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 
-def _collection_name(dataset: Dataset, embedder: EmbedderInfo, settings: IngestSettings, language: str) -> str:
-    """The same for the same corpus, embedder, chunking and language; so a change makes a new collection."""
+def _collection_name(
+    dataset: Dataset, embedder: EmbedderInfo, settings: IngestSettings, language: str, token_code: str
+) -> str:
+    """The same for the same corpus, embedder, chunking, language and token vectors; so a change makes a new one."""
     parts = [dataset.corpus.fingerprint, asdict(replace(embedder, adapter="", model="")), asdict(settings.chunking)]
-    digest = hashlib.sha256(json.dumps([*parts, language], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([*parts, language, token_code], sort_keys=True).encode()).hexdigest()
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in dataset.name.lower()).strip("-")
     return f"{plain[:40] or 'set'}-{digest[:12]}"
