@@ -97,18 +97,25 @@ def build_embedders(settings: RetrievalSettings, configured: Embedder | None = N
     """What opens the embedder of any edition; `configured` is the one of the settings when it is there already."""
     from retrieval.embedders.opened import OpenedEmbedders
 
+    def configured_for(info: EmbedderInfo) -> Embedder | None:
+        if settings.embedder == "http" and info.model and (info.adapter, info.model) != ("http", settings.model):
+            return None  # a server would be asked for its dimension, and may be away, for an edition not of its making
+        return configured or build_embedder(settings)
+
     def open_described(info: EmbedderInfo) -> Embedder:
         given = {"embedder": info.adapter, "model": info.model, "dimensions": 0}
         if info.adapter == "onnx":
             return build_embedder(settings.model_copy(update={**given, "query_prefix": None, "document_prefix": None}))
         given |= {"query_prefix": info.query_prefix, "document_prefix": info.document_prefix}
         given |= {"embedder_window": info.window}
+        if (settings.embedder, info.adapter) == ("http", "bedrock"):
+            given |= {"embedder_url": ""}  # that of the server, no endpoint of AWS
         whole = build_embedder(settings.model_copy(update=given))
         if whole.info.dimension <= info.dimension:
             return whole
         return build_embedder(settings.model_copy(update={**given, "dimensions": info.dimension}))
 
-    return OpenedEmbedders(lambda: configured or build_embedder(settings), open_described)
+    return OpenedEmbedders(configured_for, open_described)
 
 
 def build_reranker(settings: RetrievalSettings) -> Reranker | None:

@@ -116,6 +116,11 @@ class BedrockEmbedder(ServiceEmbedder):
         options, region, endpoint_url = self._given
         return partial(BedrockEmbedder, region=region, endpoint_url=endpoint_url), (options,)
 
+    @property
+    def endpoint(self) -> str:
+        """The address that is asked."""
+        return str(self._client.meta.endpoint_url)
+
     def request(self, texts: Sequence[str], *, query: bool, stop: threading.Event) -> Vectors:
         if stop.is_set():
             raise EmbedderUnavailable(f"{self._name} was not asked any more: another request had failed")

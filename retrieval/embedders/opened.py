@@ -11,11 +11,13 @@ from retrieval.records import EmbedderInfo
 class OpenedEmbedders:
     """The port `Embedders`: the configured one, and those that editions were made with before.
 
-    `configured` and `open`, which makes what a description says, are called when they are needed, once per model.
-    Thread-safe.
+    `configured` gives the former, or None where it cannot be what a description says; `open` makes what it says. Both
+    are called when they are needed, once per model. Thread-safe.
     """
 
-    def __init__(self, configured: Callable[[], Embedder], open: Callable[[EmbedderInfo], Embedder]) -> None:
+    def __init__(
+        self, configured: Callable[[EmbedderInfo], Embedder | None], open: Callable[[EmbedderInfo], Embedder]
+    ) -> None:
         self._configured = configured
         self._open = open
         self._opened: list[Embedder] = []
@@ -31,11 +33,12 @@ class OpenedEmbedders:
             return embedder
 
     def _find(self, info: EmbedderInfo) -> Embedder:
-        configured = self._configured()
-        if configured.info == info:
-            return configured
-        if not info.model:
-            raise _mismatch(info, configured.info)
+        configured = self._configured(info)
+        if configured is not None:
+            if configured.info == info:
+                return configured
+            if not info.model:
+                raise _mismatch(info, configured.info)
         try:
             found = self._open(info)
         except (ConfigError, ModelInvalid) as exc:

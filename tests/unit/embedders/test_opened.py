@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from retrieval.build import build_embedder, build_embedders
+from retrieval.embedders.bedrock import BedrockEmbedder
 from retrieval.embedders.manifest import SHIPPED
 from retrieval.errors import ConfigError, EmbedderMismatch, EmbedderUnavailable
 from retrieval.records import EmbedderInfo
 from retrieval.settings import RetrievalSettings
 from tests.fakes import FakeEmbedder
-from tests.unit.embedders.services import openai_embeddings, serving
+from tests.unit.embedders.services import Call, Reply, openai_embeddings, serving
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -120,13 +121,13 @@ def test_a_service_that_is_away_is_no_mismatch() -> None:
         build_embedders(settings).of(info)
 
 
-def test_an_edition_of_the_shipped_model_needs_no_settings_of_a_service() -> None:
-    """Prefixes and dimensions of what is configured now are not for it."""
+def test_an_edition_of_the_shipped_model_needs_no_service() -> None:
+    """What is configured now is not for it: neither its prefixes and dimensions, nor the server, which is away."""
     info = build_embedder(RetrievalSettings()).info
     now = RetrievalSettings(
-        embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1", dimensions=64, query_prefix="query: "
+        embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1", query_prefix="query: ", embedder_retries=0
     )
-    assert build_embedders(now, FakeEmbedder()).of(info).info == info
+    assert build_embedders(now).of(info).info == info
 
 
 def test_editions_of_one_model_in_two_lengths_are_told_apart(tiny_source: Path) -> None:
@@ -144,3 +145,27 @@ def test_what_a_prepared_model_does_not_do_is_refused(setting: dict[str, object]
     """In silence it would look as if it did."""
     with pytest.raises(ConfigError, match=f"retrieval.{next(iter(setting))} = .* is not for the embedder 'onnx'"):
         build_embedder(RetrievalSettings(**setting))
+
+
+def test_an_edition_of_one_model_asks_no_other() -> None:
+    """The one that is configured may be on its way to the server, and not there yet."""
+
+    def knows_m(call: Call) -> Reply:
+        return openai_embeddings(call) if call.body["model"] == "m" else Reply({"error": "no such model"}, 404)
+
+    with serving(then=knows_m) as served:
+        settings = RetrievalSettings(embedder="http", model="m", embedder_url=f"{served.url}/v1")
+        info = build_embedder(settings).info
+        assert build_embedders(settings.model_copy(update={"model": "n"})).of(info).info == info
+
+
+def test_an_edition_of_bedrock_is_not_asked_of_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that is configured for /v1/embeddings is none of AWS's."""
+    pytest.importorskip("boto3")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    info = build_embedder(RetrievalSettings(embedder="bedrock", model="amazon.titan-embed-text-v2:0")).info
+    found = build_embedders(RetrievalSettings(embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1")).of(
+        info
+    )
+    assert isinstance(found, BedrockEmbedder)
+    assert found.endpoint == "https://bedrock-runtime.eu-central-1.amazonaws.com"
