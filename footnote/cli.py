@@ -1,8 +1,8 @@
 """The `footnote` command: what there is and what it takes. Each command lives in footnote/commands/.
 
 Exit codes: 0 done; 1 an error, said on stderr; 2 wrong usage; 3 some files were not ingested; 4 the question was
-declined; 5 a citation or a chain of receipts did not verify; 6 a reindexed edition was worse and is not live; 7 the
-doctor found what is not as it should be; 130 interrupted.
+declined; 5 a citation or a chain of receipts did not verify; 6 a reindexed edition was worse and is not live, or an
+evaluation was worse than its baseline; 7 the doctor found what is not as it should be; 130 interrupted.
 """
 
 from pathlib import Path
@@ -35,8 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ask your documents; every sentence of an answer carries a footnote that a machine can verify.",
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 some files were not ingested, 4 question declined, "
-    "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live, "
-    "7 the doctor found what is not as it should be.",
+    "5 a citation or a chain of receipts did not verify, 6 a reindexed edition was worse and is not live, or an "
+    "evaluation was worse than its baseline, 7 the doctor found what is not as it should be.",
 )
 app.command("ingest")(ingestion.ingest)
 app.command("retry")(retrying.retry)

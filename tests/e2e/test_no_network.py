@@ -34,6 +34,10 @@ RUNS: dict[str, list[list[str]]] = {
     "footnote editions switch": [["editions", "switch", "1"]],
     "footnote serve": [["serve", "--json"]],
     "footnote eval run": [["eval", "run", "--dataset", str(ROOT / "evals" / "sets" / "handbook")]],
+    "footnote eval compare": [
+        ["eval", "run", "--dataset", str(ROOT / "evals" / "sets" / "handbook"), "-m", "default", "--out", "before"],
+        ["eval", "compare", "before", "before", "--html", "report.html", "--junit", "a.xml", "--markdown", "a.md"],
+    ],
     "footnote eval tune": [
         ["eval", "tune", "--dataset", str(ROOT / "evals" / "sets" / "handbook"), "--vary", "mode", "--vary", "fusion"]
     ],
