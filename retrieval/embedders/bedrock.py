@@ -108,7 +108,7 @@ class BedrockEmbedder(ServiceEmbedder):
             )
         except (exceptions.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is no address
             raise ConfigError(
-                f"{self._name}: {exc} Set retrieval.embedder_region or AWS_REGION; retrieval.embedder_url only for a "
+                f"{self._name}: {exc} Set retrieval.embedder_region or AWS_DEFAULT_REGION; retrieval.embedder_url only for a "
                 "VPC endpoint."
             ) from exc
 

@@ -162,7 +162,7 @@ def test_an_edition_of_one_model_asks_no_other() -> None:
 def test_an_edition_of_bedrock_is_not_asked_of_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address that is configured for /v1/embeddings is none of AWS's."""
     pytest.importorskip("boto3")
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     info = build_embedder(RetrievalSettings(embedder="bedrock", model="amazon.titan-embed-text-v2:0")).info
     found = build_embedders(RetrievalSettings(embedder="http", model="m", embedder_url="http://127.0.0.1:9/v1")).of(
         info
