@@ -47,8 +47,8 @@ def _parts(tuned: Tuned) -> Iterator[RenderableType]:
         worth = tuned.worth
         yield Text(
             f"gain {percent(worth.gain)} (interval {span(worth.low, worth.high, percent)}), "
-            f"p {p_value(worth.p_value)}; {percent(tuned.chosen.gain)} on the tuning queries, so "
-            f"{percent(worth.overfitting)} was fitted to them\n",
+            f"p {p_value(worth.p_value)}; {percent(tuned.chosen.gain)} on the tuning queries: "
+            f"overfitting gap {percent(worth.overfitting)}\n",
             style="dim",
         )
     yield Text(tuned.reason, style="bold green" if tuned.adopt else "bold")

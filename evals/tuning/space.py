@@ -44,24 +44,27 @@ class Dimension:
     values: tuple[Any, ...]
     matters: Callable[[RetrievalSettings], bool] = lambda _: True
     """Whether it changes anything, given the dimensions before it; where not, the configured value is kept."""
+    needs_tokens: bool = False
+    """Whether it changes nothing in collections without token vectors."""
 
 
 SPACE: tuple[Dimension, ...] = (
     Dimension("mode", ("hybrid", "dense", "lexical")),
-    Dimension("candidates", (50, 100, 200), _hybrid),
+    Dimension("candidates", (100, 200, 400), _hybrid),
     Dimension("fusion", ("convex", "rrf"), _hybrid),
     Dimension("normalization", ("min-max", "z-score"), _convex),
     Dimension("dense_weight", (0.3, 0.4, 0.5, 0.6, 0.7), _convex),
     Dimension("rank_constant", (10.0, 30.0, 60.0, 120.0), _rrf),
     Dimension("feedback_weight", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), _hybrid),
     Dimension("feedback_chunks", (2, 3, 5, 10), _feedback),
-    Dimension("late_weight", (0.0, 0.2, 0.3, 0.4, 0.5, 0.6)),
-    Dimension("late_candidates", (25, 50, 100), _late),
+    Dimension("late_weight", (0.0, 0.2, 0.3, 0.4, 0.5, 0.6), needs_tokens=True),
+    Dimension("late_candidates", (25, 50, 100), _late, needs_tokens=True),
     Dimension("neighbour_weight", (0.0, 0.1, 0.2)),
     Dimension("rerank_weight", (0.3, 0.5, 0.7, 1.0), _reranked),
     Dimension("rerank_candidates", (20, 50, 100), _reranked),
 )
-"""A dimension stands after those that decide whether it matters."""
+"""A dimension stands after those that decide whether it matters. Evaluation asks for 100 results, so fewer candidates
+than that would be the same."""
 
 _DRAWS = 100
 """Tries per setting that is wanted: then a space is taken for exhausted."""

@@ -47,10 +47,6 @@ def tune(
     """
     rules = rules or Rules()
     _check(splits, rules)
-    tried = space.draw(dimensions, retrieval, budget=rules.budget, seed=rules.seed)
-    if len(tried) < 2:
-        raise InvalidRequest("there is nothing to try beside the configured settings; give --vary other values")
-    sizes = [len(space.changed(settings, retrieval, dimensions)) for settings in tried]
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
@@ -58,6 +54,12 @@ def tune(
             )
             for split in splits
         ]
+        if not any(map(_keeps_tokens, opened)):
+            dimensions = [dimension for dimension in dimensions if not dimension.needs_tokens]
+        tried = space.draw(dimensions, retrieval, budget=rules.budget, seed=rules.seed)
+        if len(tried) < 2:
+            raise InvalidRequest("there is nothing to try beside the configured settings; give --vary other values")
+        sizes = [len(space.changed(settings, retrieval, dimensions)) for settings in tried]
         scores = _score_all(splits, opened, tried, rules.metric, on_scored)
         row = choosing.choose(scores, sizes, max_loss=rules.max_loss)
         both = [] if row is None else [tried[0], tried[row]]
@@ -98,6 +100,11 @@ def _check(splits: Sequence[Split], rules: Rules) -> None:
     names = [split.tune.folder.resolve() for split in splits]
     if not splits or len(set(names)) < len(names):
         raise InvalidRequest("give at least one data set, and each of them once")
+
+
+def _keeps_tokens(index: Indexed) -> bool:
+    with index.store.snapshot() as snapshot:
+        return bool(snapshot.info.edition.token_code)
 
 
 def _score_all(

@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
         footnote eval run --dataset sets/scifact -m default --set dense_weight=0.4 --explain --out build/lighter
     """
-    from evals import report
+    from evals.reports import run as report
     from evals.runner import MODES, Options
     from evals.runner import run as measure
     from footnote.progress import progress

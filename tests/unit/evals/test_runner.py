@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from evals import indexing, runner
-from evals.report import notes, table
+from evals.reports.run import notes, table
 from evals.runner import MODES, Options, Result, run
 from ingest.settings import IngestSettings
 from retrieval.errors import InvalidRequest

@@ -1,8 +1,9 @@
-"""Evaluation results as tables for people."""
+"""One run of an evaluation as a table for people."""
 
 from collections.abc import Iterator
 
 from rich.table import Table
+from rich.text import Text
 
 from evals.metrics import METRICS
 from evals.runner import Result
@@ -11,7 +12,7 @@ from evals.runner import Result
 def table(result: Result) -> Table:
     """A row per mode: metrics in points (0..100) and milliseconds per query; the best of each metric is bold."""
     measured = result.evaluation
-    made = Table(title=f"{measured.dataset}, {measured.split}: {len(measured.queries):,} queries")
+    made = Table(title=Text(f"{measured.dataset}, {measured.split}: {len(measured.queries):,} queries"))
     made.add_column("mode")
     for metric in METRICS:
         made.add_column(metric, justify="right")
