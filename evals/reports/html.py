@@ -124,16 +124,17 @@ def _queries(comparison: Comparison) -> Iterator[Node]:
     shown = [metric for metric in comparison.metrics if metric.gated and metric.pairs]
     texts = {query.query_id: query.text for query in comparison.moved}
     for metric in shown or [metric for metric in comparison.metrics if metric.pairs][:1]:
+        drawn = node(
+            "div",
+            node("figure", plots.differences(metric.pairs, texts)),
+            node("figure", plots.scatter(metric.pairs)),
+            class_="plots",
+        )
         yield node(
             "section",
             node("h2", f"{metric.metric} by query"),
             node("p", f"{metric.queries:,} queries: {moves(metric)}."),
-            node(
-                "div",
-                node("figure", plots.differences(metric.pairs, texts)),
-                node("figure", plots.scatter(metric.pairs)),
-                class_="plots",
-            ),
+            drawn if metric.better or metric.worse else None,
         )
 
 

@@ -4,6 +4,7 @@ Queries and ids are anyone's text, posted in a place where markup works and `@na
 `<code>`, where GitHub links nothing, with every punctuation mark as a character reference, which is never markup.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import Comparison, MetricComparison, MovedQuery, RankedDocument
@@ -26,6 +27,9 @@ _MOST = 60_000
 """Characters; GitHub takes 65,536 in a comment."""
 _QUERIES = 10
 _REASONS = 10
+_PLAIN = " ,.;%()'/?"
+_WWW = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
+"""A link even without a scheme."""
 _MARKS = {"pass": "✅", "warn": "⚠️", "fail": "❌"}
 
 
@@ -51,12 +55,12 @@ def render(comparison: Comparison) -> str:
 
 def escape(text: str) -> str:
     """One line of plain text that Markdown and HTML leave alone, and that pings nobody."""
-    return "".join(_reference(character) for character in one_line(text))
+    return _WWW.sub("&#46;", "".join(map(_reference, one_line(text))))
 
 
 def _reference(character: str) -> str:
-    """Letters and digits stand for themselves; what begins a mention or an issue's number is parted from its word."""
-    if not character.isascii() or character.isalnum() or character in " ,.":
+    """What is never markup stands for itself; what begins a mention or an issue's number is parted from its word."""
+    if not character.isascii() or character.isalnum() or character in _PLAIN:
         return character
     return f"&#{ord(character)};" + ("&#8203;" if character in "@#" else "")
 

@@ -196,6 +196,7 @@ def test_markdown_from_outside_pings_nobody_and_is_no_markup() -> None:
         "code", "/code", "details", "/details", "summary", "/summary", "sub", "/sub",
     }  # fmt: skip
     assert "javascript:" not in text
+    assert "www." not in text
     assert "`" not in text
     for table in re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
