@@ -66,7 +66,7 @@ def open_sides(baseline: Path, candidate: Path, *, qrels: Path | None = None) ->
     Raises InvalidRequest.
     """
     bundles = {path: _open_bundle(path) for path in (baseline, candidate) if _is_bundle(path)}
-    if qrels is not None and len(bundles) == 2:
+    if qrels is not None and bundles.keys() == {baseline, candidate}:
         raise InvalidRequest(f"--qrels {str(qrels)!r}: bundles have judgements of their own; leave it out")
     judged = read_qrels(qrels) if qrels else next((run.qrels for run in bundles.values()), None)
     first, second = (bundles.get(path) or _open_run(path, judged) for path in (baseline, candidate))
@@ -202,7 +202,7 @@ def _open_run(path: Path, qrels: Mapping[str, Mapping[str, int]] | None) -> Run:
         raise InvalidRequest("the judgements call no document relevant; there is nothing to measure")
     rows = [Qrel(query_id, doc_id, value) for query_id in asked for doc_id, value in qrels[query_id].items()]
     scores = evaluate(rows, {query_id: [found.doc_id for found in run] for query_id, run in rankings.items()})
-    strangers = rankings.keys() - qrels.keys()
+    unjudged = len(rankings.keys() - qrels.keys())
     return Run(
         side=Side(
             name=path.name,
@@ -219,5 +219,5 @@ def _open_run(path: Path, qrels: Mapping[str, Mapping[str, int]] | None) -> Run:
         rankings=rankings,
         # A query that the run leaves out may have been lost: its 0 would be nobody's measurement.
         per_query={query_id: values for query_id, values in scores.per_query.items() if query_id in rankings},
-        notes=(f"{path.name}: {len(strangers)} queries have no judgements and do not count",) if strangers else (),
+        notes=(f"Queries of {path.name} without judgements, which do not count: {unjudged:,}.",) if unjudged else (),
     )
