@@ -108,8 +108,8 @@ class BedrockEmbedder(ServiceEmbedder):
             )
         except (exceptions.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is no address
             raise ConfigError(
-                f"{self._name}: {exc} Set retrieval.embedder_region or AWS_DEFAULT_REGION; retrieval.embedder_url only for a "
-                "VPC endpoint."
+                f"{self._name}: {exc} Set retrieval.embedder_region or AWS_DEFAULT_REGION; retrieval.embedder_url only "
+                "for a VPC endpoint."
             ) from exc
 
     def __reduce__(self) -> tuple[Any, tuple[ServiceOptions]]:
