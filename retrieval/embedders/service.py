@@ -106,8 +106,8 @@ class ServiceEmbedder(ABC):
         """Rows of an answer as normalised vectors; shape (count, dimension). Raises EmbedderError."""
         try:
             made = np.array(rows)
-        except ValueError as exc:  # rows of several lengths
-            raise self.nonsense("vectors of several lengths") from exc
+        except (ValueError, OverflowError) as exc:  # rows of several lengths, numbers beyond all floats
+            raise self.nonsense("something else than vectors of one length") from exc
         if made.ndim != 2 or made.dtype.kind not in "iuf" or not made.shape[1]:
             raise self.nonsense("something else than vectors of numbers")
         if len(made) != count:
@@ -140,7 +140,7 @@ class ServiceEmbedder(ABC):
                 "what the model and its server can do"
             )
         raise EmbedderError(
-            f"{self._name} sent vectors of {dimension} dimensions where it had sent {wanted}: another model answers by "
+            f"{self._name} sent vectors of {dimension} dimensions, not of {wanted} as before: another model answers by "
             "that name; bring the former back, or `footnote reindex`"
         )
 
