@@ -72,7 +72,7 @@ def headline(comparison: Comparison) -> str:
         return "nothing could be compared"
     metric = comparison.metrics[0]
     if metric.difference is None:
-        return f"{metric.metric}: {metric.problem or 'not measured'}"
+        return metric.problem or f"{metric.metric}: not measured"
     span = f" ({level(comparison.rules)} interval {interval(metric)})" if metric.low is not None else ""
     return (
         f"{metric.metric} {points(metric.baseline)} → {points(metric.candidate)}: "

@@ -4,6 +4,7 @@ Whatever is best of many on some queries is so by luck in part. So the choice is
 it is worth is measured on queries that had no say in it. Tuning that brings nothing is the usual outcome, and is said.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -97,6 +98,10 @@ def _check(splits: Sequence[Split], rules: Rules) -> None:
         raise InvalidRequest(f"budget = {rules.budget!r}: at least 2, the configured settings and another")
     if not 2 <= rules.folds <= FEWEST:
         raise InvalidRequest(f"folds = {rules.folds!r}: 2 to {FEWEST}, so that each has queries of every data set")
+    if not 0.0 <= rules.max_loss <= 1.0:
+        raise InvalidRequest(f"the most that a set may lose is {100 * rules.max_loss:g} points; take 0 to 100")
+    if not 0.0 <= rules.min_gain < math.inf:
+        raise InvalidRequest(f"the least gain is {100 * rules.min_gain:g}%; take a number from 0 on")
     names = [split.tune.folder.resolve() for split in splits]
     if not splits or len(set(names)) < len(names):
         raise InvalidRequest("give at least one data set, and each of them once")
