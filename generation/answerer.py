@@ -1,22 +1,23 @@
 """From a question to a verified answer: retrieve, weigh the evidence, decline or write, verify every footnote."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from generation import prompt
 from generation.citations import Citer
 from generation.declining import no_evidence, says_unknown, unknown_to_model, unverified
-from generation.evidence import Assessor, Evidence
+from generation.evidence import Assessor, Evidence, located
 from generation.markers import Claim, ClaimParser
 from generation.ports import ChatModel, ChatRequest, Retriever
 from generation.records import Answer, AnswerEvent, AnswerStatus, AnswerStream, Sentence, SentenceEvent, Usage
 from generation.settings import GenerationSettings
 from retrieval.analysis import Analyzer, analyzer
+from retrieval.assembly import Assembly, assemble
 from retrieval.errors import InvalidQuery
 from retrieval.filters import Filter
 from retrieval.ports import Snapshot
-from retrieval.records import Retrieval
+from retrieval.records import Retrieval, Turn
 
 
 class Answerer:
@@ -27,21 +28,27 @@ class Answerer:
         self.chat_model = chat_model
         self.settings = settings
 
-    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
+    def answer(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
+    ) -> Answer:
         """The answer, or one that says why there is none. `k` chunks are answered from (default: the setting).
+
+        `history` is what was said before, oldest first; a question that leans on it is made complete (`Answer.plan`).
 
         Raises InvalidQuery, UnknownField, StoreError, ChatModelError, ChatModelUnavailable.
         """
-        *_, last = self.stream(question, k=k, filter=filter)
+        *_, last = self.stream(question, k=k, filter=filter, history=history)
         return cast("AnswerEvent", last).answer
 
-    def stream(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Iterator[AnswerStream]:
+    def stream(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
+    ) -> Iterator[AnswerStream]:
         """The same answer as it grows: each sentence once it is verified, at the end the whole.
 
         A declined answer streams no sentences, only its whole. Closing the iterator stops the chat model. Raises
         InvalidQuery for the question at once, the other errors of `answer` on the way.
         """
-        return self._events(self._checked(question), self.settings.k if k is None else k, filter)
+        return self._events(self._checked(question), self.settings.k if k is None else k, filter, history)
 
     def _checked(self, question: str) -> str:
         limit = self.settings.max_question_characters
@@ -54,10 +61,10 @@ class Answerer:
             raise InvalidQuery(f"the question {question[:80]!r} has no words; ask something like 'Who may sign?'")
         return question.strip()
 
-    def _events(self, question: str, k: int, filter: Filter | None) -> Iterator[AnswerStream]:
+    def _events(self, question: str, k: int, filter: Filter | None, history: Sequence[Turn]) -> Iterator[AnswerStream]:
         started = time.perf_counter()
         with self.retriever.store.snapshot() as snapshot:
-            retrieval = self.retriever.retrieve(question, k=k, filter=filter, snapshot=snapshot)
+            retrieval = self.retriever.retrieve(question, k=k, filter=filter, snapshot=snapshot, history=history)
             retrieved = time.perf_counter()
             run = _Run(self, question, snapshot, retrieval)
             run.timings["retrieve"] = retrieved - started
@@ -82,9 +89,12 @@ class _Run:
         self._analyzer: Analyzer = analyzer(snapshot.info.language)
         self._usage = Usage()
         self._dropped = 0
+        self._notes = retrieval.notes
+        self._asked = retrieval.plan.query or question
+        """The question complete in itself: what evidence is weighed for, and what the chat model is asked."""
         self._embedder = answerer.retriever.embedders.of(snapshot.info.embedder)
         self.evidence: Evidence = Assessor(self._embedder).assess(
-            question, retrieval.chunks, analyzer=self._analyzer, query_vector=retrieval.query_vector
+            self._asked, retrieval.chunks, analyzer=self._analyzer, query_vector=retrieval.query_vector
         )
 
     def write(self) -> Iterator[AnswerStream]:
@@ -118,8 +128,15 @@ class _Run:
 
     def _sentences(self) -> Iterator[Sentence]:
         """What the chat model writes, sentence by sentence, verified; drops are counted on the way."""
-        citer = Citer(self._retrieval.chunks, self._snapshot, embedder=self._embedder, analyzer=self._analyzer)
-        for claim in self._claims():
+        shown = self._assembled()
+        citer = Citer(
+            shown.passages,
+            self._snapshot,
+            embedder=self._embedder,
+            analyzer=self._analyzer,
+            chunk_at=shown.chunk_at,
+        )
+        for claim in self._claims(shown):
             result = citer.cite(claim)
             self._dropped += result.dropped
             verbatim = any(citation.support == 1 for citation in result.sentence.citations)
@@ -128,15 +145,34 @@ class _Run:
             elif result.sentence.text:
                 yield result.sentence
 
-    def _claims(self) -> Iterator[Claim]:
+    def _assembled(self) -> Assembly:
+        """What the chat model is shown of the chunks; what it is not shown is noted."""
+        settings = self._answerer.settings
+        shown = assemble(
+            self._retrieval.chunks,
+            self._snapshot,
+            budget_tokens=settings.context_tokens,
+            tokenizer=self._embedder.tokenizer,
+            merge=settings.merge,
+            expand=settings.expand,
+            order=settings.order,
+        )
+        if shown.left_out:
+            self._notes += (
+                f"{len(shown.left_out)} of {len(self._retrieval.chunks)} chunks were not shown to the chat model: "
+                f"generation.context_tokens is {settings.context_tokens}",
+            )
+        return shown
+
+    def _claims(self, shown: Assembly) -> Iterator[Claim]:
         settings = self._answerer.settings
         request = ChatRequest(
-            messages=prompt.messages(self._question, self._retrieval.chunks),
-            question=self._question,
-            chunks=self._retrieval.chunks,
+            messages=prompt.messages(self._asked, shown.passages),
+            question=self._asked,
+            chunks=shown.passages,
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
-            evidence=self.evidence,
+            evidence=located(self.evidence, shown.passages),
         )
         parser = ClaimParser()
         deltas = self._answerer.chat_model.stream(request)
@@ -151,6 +187,7 @@ class _Run:
                 close()
 
     def _answer(self, status: AnswerStatus, sentences: tuple[Sentence, ...]) -> Answer:
+        plan = self._retrieval.plan
         return Answer(
             question=self._question,
             collection=self.collection,
@@ -162,4 +199,6 @@ class _Run:
             usage=self._usage,
             timings={**self._retrieval.timings, **self.timings},
             retrieved=self._retrieval.chunks,
+            plan=plan if plan.parts or self._asked != self._question else None,
+            notes=self._notes,
         )

@@ -1,12 +1,14 @@
 """Settings to objects: the only file that imports chat models, each when it is asked for."""
 
 from generation.answerer import Answerer
+from generation.planning import ModelPlanner
 from generation.ports import ChatModel, Retriever
 from generation.reranking import ListwiseReranker
 from generation.settings import GenerationSettings
 from retrieval import build as retrieval_build
 from retrieval.errors import ConfigError
-from retrieval.ports import Embedders, Reranker, VectorStore
+from retrieval.ports import Embedders, QueryPlanner, Reranker, VectorStore
+from retrieval.queries.rules import RulePlanner
 from retrieval.retriever import Retriever as RankingRetriever
 from retrieval.settings import RetrievalSettings
 
@@ -24,7 +26,8 @@ def build_retriever(
     Retrievers of several collections share one `reranker`, which `build_reranker` makes: it may hold a large model.
     """
     reranker = reranker or build_reranker(retrieval, generation)
-    return retrieval_build.build_retriever(store, embedders, retrieval, reranker=reranker)
+    planner = build_planner(generation)
+    return retrieval_build.build_retriever(store, embedders, retrieval, reranker=reranker, planner=planner)
 
 
 def build_reranker(retrieval: RetrievalSettings, generation: GenerationSettings) -> Reranker | None:
@@ -37,6 +40,16 @@ def build_reranker(retrieval: RetrievalSettings, generation: GenerationSettings)
             "'extractive' cannot; set generation.chat_model to 'openai' or 'bedrock', or choose another reranker"
         )
     return ListwiseReranker(build_chat_model(generation), max_tokens=generation.max_tokens)
+
+
+def build_planner(settings: GenerationSettings) -> QueryPlanner | None:
+    """What makes queries complete; None where they are taken as they are. Raises ConfigError, MissingExtra."""
+    if settings.query_planner == "none":
+        return None
+    rules = RulePlanner()
+    if settings.query_planner == "rules" or settings.chat_model == "extractive":
+        return rules  # the extractive model writes nothing of its own
+    return ModelPlanner(build_chat_model(settings), fallback=rules, max_tokens=settings.max_tokens)
 
 
 def build_answerer(retriever: Retriever, settings: GenerationSettings) -> Answerer:

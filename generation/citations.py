@@ -5,7 +5,7 @@ claim; it is cut from the stored document, never from the claim, so it cannot be
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +39,16 @@ class Citer:
     """Turns the claims of one answer into verified sentences, against one snapshot. Not thread-safe: one per answer."""
 
     def __init__(
-        self, chunks: Sequence[ScoredChunk], snapshot: Snapshot, *, embedder: Embedder, analyzer: Analyzer
+        self,
+        chunks: Sequence[ScoredChunk],
+        snapshot: Snapshot,
+        *,
+        embedder: Embedder,
+        analyzer: Analyzer,
+        chunk_at: Callable[[str, int], str] = lambda chunk_id, _offset: chunk_id,
     ) -> None:
+        """`chunk_at` tells which chunk has an offset of the document, for sources that were joined of several."""
+        self._chunk_at = chunk_at
         self._chunks = chunks
         self._snapshot = snapshot
         self._embedder = embedder
@@ -68,7 +76,7 @@ class Citer:
         span, score = source.best_span(text, embedder=self._embedder, analyzer=self._analyzer)
         if score < MIN_SUPPORT:
             return None
-        return source.citation(span, score)
+        return source.citation(span, score, chunk_at=self._chunk_at)
 
     def _source(self, number: int) -> "_Source | None":
         if number not in self._sources:
@@ -169,7 +177,7 @@ class _Source:
     def _pairs(self) -> list[Span]:
         return [(a[0], b[1]) for a, b in zip(self._spans, self._spans[1:], strict=False)]
 
-    def citation(self, span: Span, score: float) -> Citation | None:
+    def citation(self, span: Span, score: float, *, chunk_at: Callable[[str, int], str]) -> Citation | None:
         """The citation of that span, cut from the document; None if it is not the text that was aligned."""
         start, end = self._chunk.start + span[0], self._chunk.start + span[1]
         quote = self._document.text[start:end]
@@ -180,7 +188,7 @@ class _Source:
             source_uri=self._document.source_uri,
             title=self._document.title,
             version=self._chunk.version,
-            chunk_id=self._chunk.chunk_id,
+            chunk_id=chunk_at(self._chunk.chunk_id, start),
             start=start,
             end=end,
             page=self._document.page_at(start),

@@ -7,7 +7,7 @@ Each sentence is described by a few numbers between 0 and 1 (see `SENTENCE_FEATU
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,18 @@ class Evidence:
     """Best first."""
     missing: tuple[str, ...] = ()
     """Content words of the question, as written there, that the best chunk does not have."""
+
+
+def located(evidence: Evidence, passages: Sequence[ScoredChunk]) -> Evidence:
+    """The same evidence with the numbers that its sentences have in `passages`; without those that are not there."""
+    found = []
+    for candidate in evidence.candidates:
+        for number, passage in enumerate(passages, start=1):
+            chunk = passage.chunk
+            if chunk.doc_id == candidate.doc_id and chunk.start <= candidate.start and candidate.end <= chunk.end:
+                found.append(replace(candidate, source=number))
+                break
+    return replace(evidence, candidates=tuple(found))
 
 
 NO_EVIDENCE = Evidence(0.0, ())

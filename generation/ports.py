@@ -8,7 +8,7 @@ from generation.evidence import NO_EVIDENCE, Evidence
 from generation.records import Usage
 from retrieval.filters import Filter
 from retrieval.ports import Embedders, Snapshot, VectorStore
-from retrieval.records import Retrieval, ScoredChunk
+from retrieval.records import Retrieval, ScoredChunk, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,13 @@ class Retriever(Protocol):
     def embedders(self) -> Embedders: ...
 
     def retrieve(
-        self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None
+        self,
+        query: str,
+        *,
+        k: int = 8,
+        filter: Filter | None = None,
+        snapshot: Snapshot | None = None,
+        history: Sequence[Turn] = (),
     ) -> Retrieval:
-        """The k best chunks, from the snapshot given."""
+        """The k best chunks, from the snapshot given, for what `query` means after `history`."""
         ...

@@ -1,4 +1,4 @@
-"""Chunks to messages: the sources numbered and fenced as data, the rules of citing or ranking, the question. Pure."""
+"""Chunks to messages: the sources numbered and fenced as data, the rules of citing, ranking or planning. Pure."""
 
 import functools
 import hashlib
@@ -49,6 +49,19 @@ def ranking_messages(question: str, chunks: Sequence[StoredChunk], *, characters
     )
 
 
+def planning_messages(question: str, conversation: Sequence[str], *, parts: int) -> tuple[Message, ...]:
+    """Those that ask for `question` made complete by the lines of a `conversation`, in at most so many `parts`.
+
+    Both are fenced as sources are: what somebody typed is data here, and a conversation holds what documents say.
+    """
+    said, asked = "\n".join(" ".join(line.split()) for line in conversation), " ".join(question.split())
+    fence = _code(f"{said}\n{asked}")
+    return (
+        Message("system", _template("plan_system").substitute(fence=fence, parts=parts)),
+        Message("user", _template("plan_user").substitute(fence=fence, conversation=said or "(none)", question=asked)),
+    )
+
+
 def _sources(chunks: Sequence[Numbered], texts: Sequence[str], fence: str) -> str:
     return "\n".join(
         _template("source").substitute(number=number, fence=fence, title=escape(_title(source)), text=escape(text))
@@ -64,9 +77,13 @@ def _title(source: Numbered) -> str:
 
 
 def _fence(question: str, chunks: Sequence[Numbered], texts: Sequence[str]) -> str:
-    """Twelve hex digits that occur in no text of this prompt; the same prompt always has the same."""
+    """A code that occurs in no text of this prompt."""
     titled = (f"{_title(source)}\n{text}" for source, text in zip(chunks, texts, strict=True))
-    everything = "\n".join([question, *titled])
+    return _code("\n".join([question, *titled]))
+
+
+def _code(everything: str) -> str:
+    """Twelve hex digits that do not occur in a text; the same text always has the same."""
     digest = hashlib.sha256(everything.encode("utf-8", "replace")).hexdigest()
     while (code := digest[:12]) in everything:
         digest = hashlib.sha256(digest.encode()).hexdigest()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrieval.records import ScoredChunk
+from retrieval.records import QueryPlan, ScoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,10 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage."""
     retrieved: Sequence[ScoredChunk] = ()
+    plan: QueryPlan | None = None
+    """What was searched for in place of the question; None when that is the question as it was asked."""
+    notes: tuple[str, ...] = ()
+    """What did not go as configured, and what the chat model was not shown; for people."""
 
     @property
     def text(self) -> str:

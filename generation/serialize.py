@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from generation.records import Answer, Citation, Sentence, Usage
 from retrieval.errors import InvalidRequest
-from retrieval.records import ScoredChunk
+from retrieval.records import QueryPlan, ScoredChunk, Turn
 
 T = TypeVar("T")
 
@@ -24,10 +24,17 @@ def answer_to_dict(answer: Answer, *, with_retrieved: bool = False) -> dict[str,
         "dropped_citations": answer.dropped_citations,
         "usage": asdict(answer.usage),
         "timings": dict(answer.timings),
+        "plan": plan_to_dict(answer.plan) if answer.plan else None,
+        "notes": list(answer.notes),
     }
     if with_retrieved:
         data["retrieved"] = [scored_chunk_to_dict(scored) for scored in answer.retrieved]
     return data
+
+
+def plan_to_dict(plan: QueryPlan) -> dict[str, Any]:
+    """What was searched for, as JSON types; its note is among the notes."""
+    return {"query": plan.query, "parts": list(plan.parts), "planner": plan.planner}
 
 
 def sentence_to_dict(sentence: Sentence) -> dict[str, Any]:
@@ -82,6 +89,35 @@ def answer_from_dict(data: object) -> Answer:
             for name in _object(top.get("timings", {}), "answer.timings")
         },
     )
+
+
+MAX_TURNS = 100
+MAX_TURN_CHARACTERS = 10_000
+
+
+def turns_from_list(data: object) -> tuple[Turn, ...]:
+    """The turns of a conversation, written `[{"role": "user", "content": "..."}, ...]`, oldest first.
+
+    Raises InvalidRequest, naming the place: other members and roles, more than `MAX_TURNS`, texts that are too long.
+    """
+    if not isinstance(data, list):
+        raise InvalidRequest(
+            f'history: expected a list such as [{{"role": "user", "content": "..."}}], got {data!r:.100}'
+        )
+    if len(data) > MAX_TURNS:
+        raise InvalidRequest(f"history: {len(data)} turns, at most {MAX_TURNS}; leave the oldest out")
+    return tuple(_turn(item, f"history[{i}]") for i, item in enumerate(data))
+
+
+def _turn(data: object, path: str) -> Turn:
+    if not isinstance(data, Mapping) or set(data) != {"role", "content"}:
+        raise InvalidRequest(f'{path}: expected {{"role": "user", "content": "..."}} and no more, got {data!r:.100}')
+    role, content = data["role"], _take(data, "content", str, path)
+    if role not in ("user", "assistant"):
+        raise InvalidRequest(f"{path}.role: expected 'user' or 'assistant', got {role!r:.100}")
+    if len(content) > MAX_TURN_CHARACTERS:
+        raise InvalidRequest(f"{path}.content: {len(content)} characters, at most {MAX_TURN_CHARACTERS}; shorten it")
+    return Turn("user" if role == "user" else "assistant", content)
 
 
 def _sentence(data: object, path: str) -> Sentence:

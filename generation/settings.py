@@ -25,6 +25,28 @@ class GenerationSettings(BaseModel):
     max_tokens: int = Field(512, ge=1, le=100_000, description="Most tokens that a model may write.")
     temperature: float = Field(0.0, ge=0, le=2, description="Of the model's sampling; 0 is repeatable.")
 
+    query_planner: Literal["none", "rules", "model"] = Field(
+        "rules",
+        description="What makes follow-ups complete and takes several questions apart: rules (English, no call), or "
+        "the chat model, with one call more for a query that has a history or may ask several things.",
+    )
+    context_tokens: int = Field(
+        4000,
+        ge=128,
+        le=1_000_000,
+        description="Most tokens of sources that a chat model is shown, counted by the embedder's tokenizer; what "
+        "ranks last is left out first.",
+    )
+    merge: bool = Field(True, description="Whether adjacent chunks of a section are shown as one source.")
+    expand: Literal["none", "neighbours", "section"] = Field(
+        "none",
+        description="What is shown around a chunk while there is room: the chunks before and after it, or its section.",
+    )
+    order: Literal["rank", "edges", "document"] = Field(
+        "rank",
+        description="Of the sources: best first, best at both ends, or each document's together in reading order.",
+    )
+
     threshold: float = Field(
         THRESHOLD, ge=0, le=1, description="Questions whose evidence is below it are declined; 0 answers all."
     )

@@ -76,7 +76,8 @@ _BINOMIALS = re.compile(
     r"\b(?:terms and conditions|research and development|health and safety|pros and cons|profit and loss"
     r"|black and white|trial and error|mergers and acquisitions|advantages and disadvantages|input and output"
     r"|supply and demand|rules and regulations|policies and procedures|sales and marketing|search and rescue"
-    r"|command and control|read and write|questions and answers|costs? and benefits?|do['’]?s and don['’]ts|back and forth)\b",
+    r"|command and control|read and write|questions and answers|costs? and benefits?"
+    r"|do['’]?s and don['’]ts|back and forth)\b",
     re.IGNORECASE,
 )
 _BETWEEN_THINGS = re.compile(r"\s+(?:and|with|to|against|versus|vs\.?|from)\s+", re.IGNORECASE)
