@@ -9,6 +9,7 @@ from retrieval.records import Chunking, Document, Edition, EmbedderInfo
 from tests.fakes import FakeEmbedder
 
 PREFIX = "passage of a manual: "
+TEXT = "The pump opens at forty bar. " * 60
 
 
 class _Embedders:
@@ -24,7 +25,7 @@ def test_a_chunk_and_what_is_put_before_it_fit_in_the_window() -> None:
     embedder = FakeEmbedder(window=32)
     embedder.info = replace(embedder.info, document_prefix=PREFIX)
     edition = Edition(1, embedder.info, Chunking(chunk_tokens=200), documents=0, chunks=0, created_at="")
-    document = Document("d", "d.txt", "Pumps", "text/plain", "The pump opens at forty bar. " * 60)
+    document = Document("d", "d.txt", "Pumps of the first and second kind in old ships", "text/plain", TEXT)
     chunks = Indexer(edition, _Embedders(embedder)).split(document)
     sizes = [len(embedder.tokenizer.offsets(PREFIX + chunk.indexed_text)) for chunk in chunks]
     assert max(sizes) <= embedder.info.window - SPECIAL_TOKENS
