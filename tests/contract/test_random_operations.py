@@ -19,7 +19,11 @@ from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
 WORDS = ["pump", "valve", "bar", "filter", "the", "P-1043", "北京", "oil"]
-EMBEDDERS = {name: FakeEmbedder(dimension, name=name) for name, dimension in (("fake", 64), ("wide", 96), ("slim", 8))}
+EMBEDDERS = {
+    name: FakeEmbedder(dimension, name=name, token_code=code)
+    for name, dimension, code in (("fake", 64, ""), ("wide", 96, "wide-1"), ("slim", 8, "slim-1"))
+}
+TERMS = {"pump": 1.0, "p-1043": 0.5, "北京": 1.0}
 MOST_EDITIONS = 3
 doc_ids = st.sampled_from(["a", "b", "c", "d'\"é", "e%_\\"])
 texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join), max_size=4)
@@ -65,7 +69,10 @@ class StoreAndOracle(RuleBasedStateMachine):
     @rule(writer=writers, name=st.sampled_from(sorted(EMBEDDERS)))
     def add_edition(self, writer: int, name: str) -> None:
         chunking = Chunking(chunk_tokens=50)
-        self.both(writer, lambda store: store.add_edition(embedder=EMBEDDERS[name].info, chunking=chunking))
+        code = EMBEDDERS[name].token_code
+        self.both(
+            writer, lambda store: store.add_edition(embedder=EMBEDDERS[name].info, chunking=chunking, token_code=code)
+        )
 
     @rule(writer=writers, edition=numbers, some=st.lists(doc_ids, max_size=5, unique=True))
     def index(self, writer: int, edition: int, some: list[str]) -> None:
@@ -162,21 +169,29 @@ def seen(snapshot: Snapshot) -> object:
     info = snapshot.info
     vector = EMBEDDERS[info.embedder.name].embed_queries(["pump bar"])[0]
     listed = snapshot.documents()
+    contents = snapshot.contents([one.doc_id for one in reversed(listed)])
+    chunk_ids = [chunk.chunk_id for content in contents for chunk in content.chunks]
+    parts = snapshot.term_scores(TERMS, chunk_ids)
     return (
         snapshot.search_dense(vector, k=5),
         snapshot.search_dense(vector, k=100),
-        snapshot.search_lexical({"pump": 1.0, "p-1043": 0.5, "北京": 1.0}, k=100),
+        snapshot.search_lexical(TERMS, k=100),
+        (parts.terms, parts.chunks.tolist(), parts.idf.round(9).tolist(), parts.scores.round(9).tolist()),
         listed,
         snapshot.documents(unindexed=True),
-        [read(content) for content in snapshot.contents([one.doc_id for one in reversed(listed)])],
+        [read(content) for content in contents],
+        snapshot.token_vectors(chunk_ids),
         snapshot.sources(),
         (info.documents, info.chunks, info.fields, info.live, info.edition.number),
-        [(one.number, one.embedder, one.chunking, one.documents, one.chunks) for one in info.editions],
+        [(one.number, one.embedder, one.chunking, one.token_code, one.chunks) for one in info.editions],
+        [one.documents for one in info.editions],
     )
 
 
 def read(content: Replacement) -> object:
-    return content.document, list(content.chunks), content.vectors.tobytes(), content.source
+    return (
+        content.document, list(content.chunks), content.vectors.tobytes(), list(content.token_vectors), content.source,
+    )  # fmt: skip
 
 
 @pytest.fixture

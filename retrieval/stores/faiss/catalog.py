@@ -229,8 +229,8 @@ class Catalog(IndexRows):
                 described.token_code and not all(row[1] for row in parts)
             ):
                 raise StoreCorrupt(
-                    f"{self.path}: document {doc_id!r} lacks a vector, or has one of another size, in edition "
-                    f"{edition}; `footnote doctor --repair -c {self.path.parent.name}` makes it again"
+                    f"{self.path}: document {doc_id!r} lacks a vector of the right size, or token vectors, in "
+                    f"edition {edition}; `footnote doctor --repair -c {self.path.parent.name}` makes it again"
                 )
             found.append(
                 Replacement(

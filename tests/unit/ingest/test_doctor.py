@@ -13,7 +13,7 @@ from ingest.doctor import checkup
 from ingest.doctor.checkup import Report
 from ingest.planning import plan
 from ingest.sources import Source, doc_id_for
-from retrieval.build import build_collections
+from retrieval.build import build_collections, build_embedders
 from retrieval.errors import CollectionNotFound, EmbedderMismatch
 from retrieval.ports import Embedder, Replacement, Snapshot, VectorStore
 from retrieval.records import Chunking, Document, EmbedderInfo, SourceRecord
@@ -51,7 +51,8 @@ def made(name: str, text: str = TEXT, *, embedder: FakeEmbedder | None = None, p
         uri, "ingested", document.doc_id, "c0ffee", "text/1 metadata:none", 10, "text/plain", len(chunks),
         validator="v1", version=document.version, parent=parent, attempts=1,
     )  # fmt: skip
-    return Replacement(document, chunks, embedder.embed_documents([one.indexed_text for one in chunks]), line)
+    vectors, blobs = embedder.embed_documents_with_tokens([one.indexed_text for one in chunks])
+    return Replacement(document, chunks, vectors, line, token_vectors=blobs if embedder.token_code else ())
 
 
 @pytest.fixture
@@ -163,6 +164,28 @@ def test_chunks_and_vectors_are_made_again_from_the_text(
     if edition == 2 and "indexed" in damage:  # what is not live may lack a document
         store.index([made("d1.txt", embedder=FakeEmbedder(96, name="wide"))], edition=2)
     assert everything(store) == before
+
+
+def test_token_vectors_are_made_again_from_the_text(collections: FaissCollections, store: VectorStore) -> None:
+    """In the edition that lacks some; the others keep what they have."""
+    tokens = FakeEmbedder(32, name="tokens", token_code="fake-1")
+    number = store.add_edition(embedder=tokens.info, chunking=CHUNKING, token_code="fake-1")
+    store.index([made(f"d{i}.txt", embedder=tokens) for i in range(6)], edition=number)
+    before = everything(store), blobs(store, number)
+    sql(
+        collections,
+        "DELETE FROM token_vector WHERE chunk_key IN (SELECT chunk_key FROM chunk WHERE doc_key IN (2, 3))",
+        "INSERT INTO token_vector SELECT chunk_key, x'00' FROM chunk WHERE edition = 1 AND doc_key = 4",
+    )
+    report = checkup.repair(collections, "c", build_embedders(RetrievalSettings(), tokens))
+    assert kinds(report) == {"missing-token-vectors", "orphan-rows"}
+    assert (report.remaining, report.to_ingest) == ([], [])
+    assert (everything(store), blobs(store, number)) == before
+
+
+def blobs(store: VectorStore, edition: int) -> list[list[bytes]]:
+    with store.snapshot(edition=edition) as snapshot:
+        return [list(one.token_vectors) for one in snapshot.contents([one.doc_id for one in snapshot.documents()])]
 
 
 def test_without_the_model_what_needs_it_remains(collections: FaissCollections, store: VectorStore) -> None:

@@ -24,6 +24,7 @@ from tests.corpus import replacement, source_of
 from tests.fakes import FakeEmbedder
 
 EMBEDDER = FakeEmbedder()
+TOKENS = FakeEmbedder(token_code="fake-1")
 CHUNKING = Chunking(chunk_tokens=50, overlap_tokens=5)
 WRITES = 8
 """How many a copy of `rich` takes."""
@@ -260,6 +261,7 @@ def test_a_target_with_data_of_its_own_is_refused(
         ({"embedder": FakeEmbedder(dimension=8).info}, EmbedderMismatch, "delete that one"),
         ({"chunking": Chunking()}, Conflict, "the chunking .*50.*the target .*200"),
         ({"language": "english"}, Conflict, "the language 'german'.*'english'"),
+        ({"token_code": "fake-2"}, Conflict, "the code of token vectors ''.*'fake-2'"),
     ],
 )
 def test_a_target_of_another_kind_is_refused(
@@ -277,6 +279,19 @@ def test_a_collection_that_is_not_there_is_not_made(source: Collections, target:
     with pytest.raises(CollectionNotFound, match="'c'"):
         transfer.copy("c", source=source, target=target)
     assert target.names() == []
+
+
+@pytest.mark.parametrize("path", [["faiss", "memory"], ["memory", "faiss", "faiss"]])
+def test_token_vectors_are_copied(path: list[str], tmp_path: Path) -> None:
+    """To the last byte; the copy keeps them in the code of its source."""
+    places = [build_collections(RetrievalSettings(store=kind, path=tmp_path / str(i))) for i, kind in enumerate(path)]
+    with closing(begin(places[0], token_code="fake-1")) as store:
+        store.replace([replacement(f"d{i}", ["pump", f"valve {i}"], embedder=TOKENS) for i in range(5)])
+    reports = [transfer.copy("c", source=here, target=there) for here, there in itertools.pairwise(places)]
+    assert len({report.checksum for report in reports}) == 1
+    with closing(places[-1].open("c")) as store, store.snapshot() as snapshot:
+        assert snapshot.info.edition.token_code == "fake-1"
+        assert snapshot.token_vectors(["d3:000001"]) == TOKENS.embed_documents_with_tokens(["valve 3"])[1]
 
 
 def test_the_live_edition_is_copied(source: Collections, target: Collections) -> None:
@@ -386,3 +401,7 @@ def test_every_field_of_a_record_counts() -> None:
         changed = dataclasses.replace(one.document, elements=(one.document.elements[0], element))
         assert document_digest(dataclasses.replace(one, document=changed)) != digest, field.name
     assert document_digest(dataclasses.replace(one, vectors=-one.vectors)) != digest
+    blobs = [
+        document_digest(dataclasses.replace(one, token_vectors=given)) for given in ([b"ab"], [b"b"], [b"a", b"b"])
+    ]
+    assert len({digest, *blobs}) == 4

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,33 @@ def test_a_store_from_a_newer_version_is_refused(collections: FaissCollections) 
         db.execute("UPDATE meta SET value = 99 WHERE name = 'schema_version'")
     with pytest.raises(StoreTooNew, match=r"schema version 99.*upgrade Footnote"):
         collections.open("c", writable=True)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_collection_of_the_version_before_is_brought_up_to_date(
+    collections: FaissCollections, writable: bool
+) -> None:
+    """By whoever opens it first, several at a time, and while others write; what is there stays as it is."""
+    fill(collections, "a", "b")
+    with closing(sqlite3.connect(collections.root / "c" / "catalog.db")) as db:
+        db.executescript(
+            """ALTER TABLE edition DROP COLUMN token_code; DROP TABLE token_vector;
+               UPDATE meta SET value = 3 WHERE name = 'schema_version';"""
+        )
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: collections.open("c", writable=writable), range(4)))
+    for store in opened:
+        assert found(store) == (["a", "b"], ["a", "b"])
+        with store.snapshot() as snapshot:
+            assert [one.token_code for one in snapshot.info.editions] == [""]
+            assert snapshot.token_vectors(["a:000000"]) == [b""]
+        store.close()
+    tokens = FakeEmbedder(token_code="fake-1")
+    with closing(collections.open("c", writable=True)) as store:
+        number = store.add_edition(embedder=tokens.info, chunking=Chunking(), token_code="fake-1")
+        assert store.index([replacement("a", ["pump a", "valve"], embedder=tokens)], edition=number) == 1
+    with closing(collections.keeper("c")) as keeper:
+        assert list(keeper.check()) == []
 
 
 def test_a_handle_to_a_dropped_collection_says_so(collections: FaissCollections) -> None:

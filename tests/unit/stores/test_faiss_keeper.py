@@ -19,6 +19,8 @@ from tests.contract.test_random_operations import seen
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
+WIDE = FakeEmbedder(96, name="wide", token_code="wide-1")
+
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,10 +31,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for first in (0, 20):
         with closing(made.open("c", writable=True)) as store:
             store.replace([document(i) for i in range(first, first + 20)])
-    wide = FakeEmbedder(96, name="wide")
     with closing(made.open("c", writable=True)) as store:
-        number = store.add_edition(embedder=wide.info, chunking=Chunking(chunk_tokens=50))
-        store.index([document(i, wide) for i in range(10)], edition=number)
+        number = store.add_edition(embedder=WIDE.info, chunking=Chunking(chunk_tokens=50), token_code="wide-1")
+        store.index([document(i, WIDE) for i in range(10)], edition=number)
         store.delete(["d3", "d25"])
     made.open("c", writable=True).replace([replacement("tail", ["pump at the tail"])])
     return root
@@ -99,6 +100,8 @@ def mends(keeper: Keeper, collections: FaissCollections, before: list[object]) -
         ("wrong-sequence", "UPDATE sqlite_sequence SET seq = 5 WHERE name = 'chunk'"),
         ("orphan-rows", "INSERT INTO content VALUES (4711, 'a text of nobody', '[]')"),
         ("orphan-rows", "INSERT INTO vector VALUES (4711, x'00000000')"),
+        ("orphan-rows", "INSERT INTO token_vector VALUES (4711, x'00')"),
+        ("orphan-rows", "INSERT INTO token_vector SELECT chunk_key, x'00' FROM chunk WHERE edition = 1 LIMIT 1"),
         ("orphan-rows", "INSERT INTO attribute VALUES ('n', 'number', 3, 4711)"),
         ("orphan-rows", "INSERT INTO indexed VALUES (1, 4711)"),
         ("orphan-rows", "INSERT INTO tombstone VALUES (9, 1, 1)"),
@@ -276,6 +279,29 @@ def test_what_only_the_text_can_give_again_names_its_document(
                 snapshot.contents(["d7"])
     with closing(collections.open("c", writable=True)) as store:
         store.replace([document(7)])
+    assert list(keeper.check()) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM token_vector WHERE chunk_key = {}", "UPDATE token_vector SET value = x'' WHERE chunk_key = {}"],
+)
+def test_token_vectors_that_are_missing_name_their_document(
+    keeper: Keeper, collections: FaissCollections, statement: str
+) -> None:
+    """What ranks by them finds none meanwhile; a copy would be wrong and is refused."""
+    sql(collections, statement.format("(SELECT chunk_key FROM chunk WHERE chunk_id = 'd7:000000' AND edition = 2)"))
+    found = list(keeper.check())
+    assert [(one.kind, one.subject, one.doc_id, one.edition) for one in found] == [
+        ("missing-token-vectors", "d7:000000", "d7", 2)
+    ]
+    assert keeper.repair(found) == []
+    with closing(collections.open("c", writable=True)) as store:
+        with store.snapshot(edition=2) as snapshot:
+            assert [bool(blob) for blob in snapshot.token_vectors(["d7:000000", "d7:000001"])] == [False, True]
+            with pytest.raises(StoreCorrupt, match=r"'d7' lacks .* token vectors.*doctor"):
+                snapshot.contents(["d7"])
+        store.index([document(7, WIDE)], edition=2)
     assert list(keeper.check()) == []
 
 

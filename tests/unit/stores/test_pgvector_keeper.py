@@ -11,6 +11,7 @@ pytest.importorskip("psycopg", reason="could not import psycopg")
 import psycopg
 
 from retrieval.build import build_collections
+from retrieval.errors import StoreCorrupt
 from retrieval.ports import Keeper, Replacement
 from retrieval.records import Chunking
 from retrieval.settings import RetrievalSettings
@@ -21,6 +22,7 @@ from tests.contract.test_random_operations import seen
 from tests.corpus import replacement
 from tests.fakes import FakeEmbedder
 
+WIDE = FakeEmbedder(96, name="wide", token_code="wide-1")
 Sql = Callable[..., list[Any]]
 _SECOND = "SELECT chunk_key FROM chunk_{1} WHERE chunk_id = 'd7:000001'"
 
@@ -43,11 +45,11 @@ def collections(postgres_url: str, schema: str) -> Iterator[PgvectorCollections]
     assert isinstance(made, PgvectorCollections)
     for name in ("other", "c"):
         made.create(name, embedder=FakeEmbedder().info)
-    store, wide = made.open("c", writable=True), FakeEmbedder(96, name="wide")
+    store = made.open("c", writable=True)
     store.replace([document(i) for i in range(10)])
     store.replace([document(i) for i in range(10, 20)])
-    number = store.add_edition(embedder=wide.info, chunking=Chunking(chunk_tokens=50))
-    store.index([document(i, wide) for i in range(10)], edition=number)
+    number = store.add_edition(embedder=WIDE.info, chunking=Chunking(chunk_tokens=50), token_code="wide-1")
+    store.index([document(i, WIDE) for i in range(10)], edition=number)
     store.delete(["d3", "d15"])
     made.open("other", writable=True).replace([replacement("elsewhere", ["pump"], {"m": 1})])
     yield made
@@ -177,11 +179,33 @@ def test_what_only_the_text_can_give_again_names_its_document(
     assert {(one.kind, one.doc_id, one.edition) for one in found if one.doc_id} == {(kind, "d7", 1)}
     assert all(not finding.doc_id for finding in keeper.repair(found))
     collections.open("c", writable=True).replace([document(7)])
-    wide = FakeEmbedder(96, name="wide")
-    collections.open("c", writable=True).index([document(7, wide)], edition=2)
+    collections.open("c", writable=True).index([document(7, WIDE)], edition=2)
     keeper.repair(list(keeper.check()))  # what died and was in no segment has left a tombstone
     assert list(keeper.check()) == []
     assert everything(collections) == before
+
+
+@pytest.mark.parametrize("value", ["NULL", "''"])
+def test_token_vectors_that_are_missing_name_their_document(
+    keeper: Keeper, collections: PgvectorCollections, sql: Sql, value: str
+) -> None:
+    """What ranks by them finds none meanwhile; a copy would be wrong and is refused."""
+    sql(
+        f"UPDATE vector_{{2}} SET token_vectors = {value} "
+        "WHERE chunk_key = (SELECT chunk_key FROM chunk_{2} WHERE chunk_id = 'd7:000000')"
+    )
+    found = list(keeper.check())
+    assert [(one.kind, one.subject, one.doc_id, one.edition) for one in found] == [
+        ("missing-token-vectors", "d7:000000", "d7", 2)
+    ]
+    assert keeper.repair(found) == []
+    store = collections.open("c", writable=True)
+    with store.snapshot(edition=2) as snapshot:
+        assert [bool(blob) for blob in snapshot.token_vectors(["d7:000000", "d7:000001"])] == [False, True]
+        with pytest.raises(StoreCorrupt, match=r"'d7' lacks token vectors.*doctor"):
+            snapshot.contents(["d7"])
+    store.index([document(7, WIDE)], edition=2)
+    assert list(keeper.check()) == []
 
 
 def test_a_document_without_its_text_goes(keeper: Keeper, collections: PgvectorCollections, sql: Sql) -> None:

@@ -14,6 +14,7 @@ import psycopg
 
 from retrieval.build import build_collections
 from retrieval.errors import CollectionNotFound, ConfigError, StoreCorrupt, StoreTooNew
+from retrieval.records import Chunking
 from retrieval.settings import RetrievalSettings
 from retrieval.stores.pgvector import migrations, schema
 from tests import postgres
@@ -106,6 +107,29 @@ def test_an_earlier_version_is_brought_up_to_date(place: RetrievalSettings, monk
             assert collections.names() == ["c"]
     assert rows(place, "SELECT name, note FROM collection") == [("c", "new")]
     assert len(rows(place, "SELECT FROM footnote_migration")) == len(migrations.MIGRATIONS) + 1
+
+
+def test_editions_of_before_token_vectors_keep_none(place: RetrievalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tables stay as they are; new editions beside them may keep some."""
+    with closing(build_collections(place)) as collections:
+        collections.create("c", embedder=EMBEDDER)
+        with closing(collections.open("c", writable=True)) as store:
+            store.replace([replacement("a", ["pump"])])
+    with connect(place) as connection:
+        connection.execute("ALTER TABLE edition DROP COLUMN token_code")
+        connection.execute("DELETE FROM footnote_migration WHERE version >= 3")
+    tokens = FakeEmbedder(name="tokens", token_code="fake-1")
+    with closing(build_collections(place)) as collections, closing(collections.open("c", writable=True)) as store:
+        number = store.add_edition(embedder=tokens.info, chunking=Chunking(), token_code="fake-1")
+        store.index([replacement("a", ["pump"], embedder=tokens)], edition=number)
+        store.replace([replacement("b", ["valve"])])
+        with store.snapshot() as snapshot:
+            assert [one.token_code for one in snapshot.info.editions] == ["", "fake-1"]
+            assert snapshot.token_vectors(["a:000000", "b:000000"]) == [b"", b""]
+        with store.snapshot(edition=number) as snapshot:
+            assert snapshot.token_vectors(["a:000000"]) == tokens.embed_documents_with_tokens(["pump"])[1]
+        with closing(collections.keeper("c")) as keeper:
+            assert list(keeper.check()) == []
 
 
 def test_a_migration_that_fails_changes_nothing(place: RetrievalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
