@@ -66,8 +66,8 @@ SPACE: tuple[Dimension, ...] = (
 """A dimension stands after those that decide whether it matters. Evaluation asks for 100 results, so fewer candidates
 than that would be the same."""
 
-_DRAWS = 100
-"""Tries per setting that is wanted: then a space is taken for exhausted."""
+_DRAWS = 2_000
+"""Draws in a row that find nothing new: then the space is taken for exhausted."""
 
 
 def parse(texts: Sequence[str], settings: RetrievalSettings) -> tuple[Dimension, ...]:
@@ -107,13 +107,10 @@ def draw(space: Sequence[Dimension], settings: RetrievalSettings, *, budget: int
     if len(near) >= budget:
         near = dice.sample(near, budget - 1)
     found = {_key(made, space): made for made in (settings, *near)}
-    for _ in range(_DRAWS * budget):
-        if len(found) >= budget:
-            break
-        made = settings
-        for dimension in space:
-            if dimension.matters(made):
-                made = made.model_copy(update={dimension.name: dice.choice(dimension.values)})
+    misses = 0
+    while len(found) < budget and misses < _DRAWS:
+        made = _drawn(space, settings, dice)
+        misses = misses + 1 if _key(made, space) in found else 0
         found.setdefault(_key(made, space), made)
     return list(found.values())
 
@@ -132,6 +129,13 @@ def _neighbours(space: Sequence[Dimension], settings: RetrievalSettings) -> Iter
         for value in dimension.values:
             if dimension.matters(settings) and value != getattr(settings, dimension.name):
                 yield settings.model_copy(update={dimension.name: value})
+
+
+def _drawn(space: Sequence[Dimension], settings: RetrievalSettings, dice: random.Random) -> RetrievalSettings:
+    for dimension in space:
+        if dimension.matters(settings):
+            settings = settings.model_copy(update={dimension.name: dice.choice(dimension.values)})
+    return settings
 
 
 def _key(settings: RetrievalSettings, space: Sequence[Dimension]) -> tuple[Any, ...]:
