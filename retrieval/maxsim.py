@@ -54,7 +54,7 @@ def scores(query: Floats, weights: Floats, codes: Sequence[bytes]) -> Floats:
 
 def _unit(vectors: Floats) -> Floats:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms > 0.0, norms, 1.0)).astype(np.float32)
+    return np.asarray(vectors / np.where(norms > 0.0, norms, 1.0), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=4)
@@ -74,4 +74,4 @@ def _rotation(dimension: int) -> Floats:
 def _flips(dimension: int) -> Floats:
     """1 and -1 in a fixed pattern: the parity of the bits of i * 2654435761 (Knuth's multiplier), on any machine."""
     hashed = (np.arange(dimension, dtype=np.uint64) * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)
-    return (1.0 - 2.0 * (np.bitwise_count(hashed) & 1)).astype(np.float32)
+    return np.asarray(1.0 - 2.0 * (np.bitwise_count(hashed) & 1), dtype=np.float32)

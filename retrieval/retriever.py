@@ -9,7 +9,7 @@ from retrieval.errors import InvalidQuery, RerankerError
 from retrieval.filters import Filter
 from retrieval.ports import Embedders, QueryPlanner, Reranker, SearchView, Snapshot, VectorStore
 from retrieval.ranking import Ranker, Ranking
-from retrieval.records import Hit, QueryPlan, Retrieval, ScoredChunk, Turn
+from retrieval.records import Hit, QueryPlan, Retrieval, ScoredChunk, StoredChunk, Turn
 from retrieval.settings import RetrievalSettings
 from retrieval.thinning import thin
 from retrieval.trace import Trace
@@ -62,16 +62,17 @@ class Retriever:
             trace = Trace()
             plan = self._plan(query, history, info.language, trace)
             ranking = self._ranked(view, plan, k, filter, trace)
-            hits = self._reranked(view, plan.query, ranking.hits, trace)
-            hits = thin(hits, k=k, settings=self.settings, trace=trace)
-            chunks = _fetch(view, hits, trace)
+            chunks = _Chunks(view, trace)
+            hits = self._reranked(view, plan.query, ranking.hits, chunks, trace)
+            hits = thin(view, hits, k=k, settings=self.settings, read=chunks.read, trace=trace)
+            results = _scored(hits, chunks, trace)
             return Retrieval(
                 query=query,
                 query_vector=ranking.vector,
-                chunks=chunks,
+                chunks=results,
                 timings=trace.seconds,
                 plan=plan,
-                explanation=trace.explain(view, chunks) if explain else None,
+                explanation=trace.explain(view, results) if explain else None,
                 notes=tuple(trace.notes),
             )
 
@@ -99,14 +100,14 @@ class Retriever:
         trace.ranked("parts", hits)
         return Ranking(whole.vector, hits)
 
-    def _reranked(self, view: SearchView, query: str, hits: list[Hit], trace: Trace) -> list[Hit]:
+    def _reranked(self, view: SearchView, query: str, hits: list[Hit], chunks: "_Chunks", trace: Trace) -> list[Hit]:
         """The first of the hits in the order of the reranker, when there is one."""
         if self._reranker is None or not hits:
             return hits
         head = [hit.chunk_id for hit in hits[: self.settings.rerank_candidates]]
         try:
             with trace.stage("rerank"):
-                scores = self._reranker.rerank(query, view.chunks(head), snapshot=view)
+                scores = self._reranker.rerank(query, chunks.read(head), snapshot=view)
                 _check_scores(self._reranker.name, scores, len(head))
         except RerankerError as exc:
             if self.settings.rerank_required:
@@ -139,17 +140,26 @@ def _check_scores(name: str, scores: Sequence[float], expected: int) -> None:
         raise RerankerError(f"{name} gave a score that is no finite number; look at its log, or switch it off")
 
 
-def _fetch(view: SearchView, hits: Sequence[Hit], trace: Trace) -> tuple[ScoredChunk, ...]:
+class _Chunks:
+    """The chunks of one query, each read once."""
+
+    def __init__(self, view: SearchView, trace: Trace) -> None:
+        self._view = view
+        self._trace = trace
+        self._known: dict[str, StoredChunk] = {}
+
+    def read(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        """In the order given."""
+        if missing := [chunk_id for chunk_id in chunk_ids if chunk_id not in self._known]:
+            with self._trace.stage("fetch"):
+                self._known.update((found.chunk.chunk_id, found) for found in self._view.chunks(missing))
+        return [self._known[chunk_id] for chunk_id in chunk_ids]
+
+
+def _scored(hits: Sequence[Hit], chunks: _Chunks, trace: Trace) -> tuple[ScoredChunk, ...]:
     chunk_ids = [hit.chunk_id for hit in hits]
-    with trace.stage("fetch"):
-        stored = {found.chunk.chunk_id: found for found in view.chunks(chunk_ids)}
     stages = trace.scores(chunk_ids)
     return tuple(
-        ScoredChunk(
-            chunk=stored[hit.chunk_id].chunk,
-            document=stored[hit.chunk_id].document,
-            score=hit.score,
-            stages=stages[hit.chunk_id],
-        )
-        for hit in hits
+        ScoredChunk(found.chunk, found.document, hit.score, stages[hit.chunk_id])
+        for hit, found in zip(hits, chunks.read(chunk_ids), strict=True)
     )

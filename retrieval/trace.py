@@ -72,7 +72,8 @@ class Trace:
         found = view.term_scores(self.terms, chunk_ids)
         candidates = []
         for row, chunk_id in enumerate(chunk_ids):
-            rank, score = places.get(chunk_id, (None, ways[chunk_id][-1].score))
+            place = places.get(chunk_id)
+            rank, score = place or (None, ways[chunk_id][-1].score)
             removed_by, reason = self._why(chunk_id, rank, len(results))
             added = {
                 term: round(value, _DECIMALS)

@@ -92,7 +92,7 @@ class OnnxEmbedder:
         """The vectors of `embed_documents`, and the codes of the texts' token vectors (see `retrieval.maxsim`)."""
         vectors = np.empty((len(texts), self._manifest.dimension), dtype=np.float32)
         codes = [b""] * len(texts)
-        session = self._load() if len(texts) else None
+        session: Any = self._load() if len(texts) else None
         prefix = self._manifest.document_prefix
 
         def embed_one(row: int) -> None:
@@ -128,7 +128,7 @@ class OnnxEmbedder:
 
     def _embed(self, prefix: str, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self._manifest.dimension), dtype=np.float32)
-        session = self._load() if len(texts) else None
+        session: Any = self._load() if len(texts) else None
 
         def embed_one(row: int) -> None:
             ids = self._tokenizer.ids(prefix + texts[row])
