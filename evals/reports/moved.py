@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from evals.comparison.records import Comparison, MovedQuery, RankedDocument, RelevantDocument
 from evals.reports.markup import Node, node
-from evals.reports.wording import NOTHING, points, signed
+from evals.reports.wording import NOTHING, one_line, points, signed
 from retrieval.explanation import CandidateTrace, Explanation
 
+_LONGEST = 600
+"""Characters of a query that are shown."""
 _TERMS = 6
 """Matched terms that are shown of a document, those that count most."""
 
@@ -26,7 +28,11 @@ def section(comparison: Comparison) -> Node | None:
 def _query(query: MovedQuery) -> Node:
     side = "better" if query.difference > 0 else "worse"
     score = f"{query.metric} {points(query.before)} → {points(query.after)} ({signed(query.difference)})"
-    summary = node("summary", node("span", score, class_=f"delta {side}"), node("bdi", query.text or query.query_id))
+    summary = node(
+        "summary",
+        node("span", score, class_=f"delta {side}"),
+        node("bdi", one_line(query.text or query.query_id, _LONGEST)),
+    )
     return node(
         "details",
         summary,

@@ -138,7 +138,7 @@ def _figure(width: int, height: float, title: str, description: str) -> Node:
 
 
 def _forest_row(metric: MetricComparison, scale: Scale, y: float) -> Iterator[Node]:
-    yield node("text", metric.metric, x=8, y=y + 4, class_="gated" if metric.gated else None)
+    yield node("text", one_line(metric.metric, 18), x=8, y=y + 4, class_="gated" if metric.gated else None)
     side = _side(metric.difference or 0.0)
     if metric.low is not None and metric.high is not None:
         low, high = scale.at(100 * metric.low), scale.at(100 * metric.high)
@@ -174,7 +174,7 @@ def _outline(moved: Sequence[tuple[float, str]], scale: Scale, left: float, step
 
 
 def _spot(x: float, y: float, before: int, after: int, count: int) -> Node:
-    spot = node("circle", class_=f"spot {_side(after - before)}", cx=x, cy=y, r=min(14.0, 2.5 + math.sqrt(count)))
+    spot = node("circle", class_=f"spot {_side(after - before)}", cx=x, cy=y, r=min(10.0, 2.5 + math.sqrt(count)))
     add(spot, node("title", f"{before} → {after}: {count:,} {'query' if count == 1 else 'queries'}"))
     return spot
 

@@ -17,7 +17,7 @@ p { margin: .4rem 0; max-width: 50rem; }
 code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .muted { color: var(--muted); }
 .verdict { margin: 1.25rem 0; padding: .9rem 1.1rem; border: 1px solid var(--line); border-left: .5rem solid;
-  border-radius: .3rem; background: var(--band); }
+  border-radius: .3rem; background: var(--band); overflow-wrap: anywhere; }
 .verdict strong { font-size: 1.25rem; margin-right: .6rem; }
 .verdict ul { margin: .5rem 0 0; padding-left: 1.2rem; }
 .pass { border-left-color: var(--pass); } .pass > strong, td.pass { color: var(--pass); }
@@ -36,7 +36,7 @@ figure { margin: 1rem 0; } figcaption { color: var(--muted); font-size: .9rem; }
 .wide { overflow-x: auto; } .wide svg { min-width: 36rem; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-end; }
 .plots figure { flex: 1 1 20rem; margin: .5rem 0; } .plots figure:first-child { flex-grow: 2; }
-svg { display: block; width: 100%; height: auto; font-size: 13px; }
+svg { display: block; width: 100%; height: auto; font-size: 13px; overflow: visible; }
 svg text { fill: var(--ink); } svg text.muted { fill: var(--muted); } svg text.gated { font-weight: 600; }
 svg .grid { stroke: var(--line); stroke-width: 1; } svg .zero { stroke: var(--muted); stroke-width: 1.5; }
 svg .limit { stroke: var(--fail); stroke-width: 1.5; stroke-dasharray: 4 4; }
