@@ -120,11 +120,8 @@ class HttpEmbedder(ServiceEmbedder):
 
     def _refused(self, response: httpx.Response) -> EmbedderUnavailable:
         """What may pass is returned, all else raised: _TooLarge, EmbedderError."""
-        status = response.status_code
-        said = _words(response)
-        if self._api_key:
-            said = said.replace(self._api_key, "(secret)")
-        text = f"{self._name} at {self._url} answered {status}: {said[:MAX_ERROR_CHARACTERS]}"
+        status, said = response.status_code, _words(response)
+        text = f"{self._name} at {self._url} answered {status}: {self._shown(said)}"
         if _is_too_large(status, said):
             raise _TooLarge(text)
         if status >= 500 or status in _PASSING:
@@ -147,11 +144,14 @@ class HttpEmbedder(ServiceEmbedder):
                 raise self.nonsense(f"the vectors {sorted(found)[:20]} for the texts 0 to {count - 1}")
             return [_vector(found[row]) for row in range(count)]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
-            said = response.text[:MAX_ERROR_CHARACTERS]
             raise EmbedderError(
-                f"{self._name} at {self._url} sent {said!r}, which holds no embeddings; is it a server with "
-                "/v1/embeddings?"
+                f"{self._name} at {self._url} sent {self._shown(response.text)!r}, which holds no embeddings; is it a "
+                "server with /v1/embeddings?"
             ) from exc
+
+    def _shown(self, said: str) -> str:
+        """The beginning of what a server says, without our key, which some repeat."""
+        return (said.replace(self._api_key, "(secret)") if self._api_key else said)[:MAX_ERROR_CHARACTERS]
 
 
 class _TooLarge(EmbedderError):

@@ -303,6 +303,16 @@ def test_a_refusal_names_the_setting(status: int, names: str) -> None:
     assert "(secret)" in str(caught.value)
 
 
+def test_a_server_that_repeats_what_it_is_sent_shows_no_key() -> None:
+    """Not in an answer that is none, either."""
+    with (
+        serving(then=lambda call: Reply(call.headers)) as served,
+        pytest.raises(EmbedderError, match=r"Bearer \(secret\)") as caught,
+    ):
+        make(served.url).embed_queries(["pump"])
+    assert KEY not in str(caught.value)
+
+
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     """After all tries."""
     with serving(then=openai_embeddings) as served:
