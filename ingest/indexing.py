@@ -66,7 +66,9 @@ class Indexer:
         self.edition = edition.number
         self.embedder = embedders.of(edition.embedder)
         self.cutter = Cutter(edition.number, self.embedder.tokenizer, _room(self.embedder), edition.chunking)
-        self._with_tokens = _token_embedder(self.embedder, edition) if edition.token_code else None
+        self._with_tokens = None
+        if edition.token_code:
+            self._with_tokens = token_embedder(self.embedder, edition.token_code, of=f"edition {edition.number}")
 
     def split(self, document: Document) -> list[Chunk]:
         """The chunks of a document, in reading order."""
@@ -92,12 +94,13 @@ def token_code(embedder: Embedder, *, wanted: bool = True) -> str:
     return embedder.token_code if wanted and isinstance(embedder, TokenEmbedder) else ""
 
 
-def _token_embedder(embedder: Embedder, edition: Edition) -> TokenEmbedder:
-    if isinstance(embedder, TokenEmbedder) and embedder.token_code == edition.token_code:
+def token_embedder(embedder: Embedder, code: str, *, of: str) -> TokenEmbedder:
+    """The same, as one that makes token vectors in that code, of what `of` names. Raises EmbedderMismatch."""
+    if isinstance(embedder, TokenEmbedder) and embedder.token_code == code:
         return embedder
     made = token_code(embedder)
     raise EmbedderMismatch(
-        f"edition {edition.number} keeps token vectors in the code {edition.token_code!r}, but {embedder.info.name!r} "
+        f"{of} keeps token vectors in the code {code!r}, but {embedder.info.name!r} "
         f"makes {f'the code {made!r}' if made else 'none'} here: bring back the model and settings that it was made "
         "with, or `footnote reindex` the collection"
     )

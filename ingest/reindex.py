@@ -16,7 +16,7 @@ from typing import Literal
 
 from ingest.ahead import ahead
 from ingest.events import Discovered, Embedded, Finished, OnEvent, ignore
-from ingest.indexing import Indexer
+from ingest.indexing import Indexer, token_embedder
 from ingest.writing import BATCH_CHUNKS
 from retrieval.errors import DocumentNotFound, EditionChanged, EditionIncomplete, EditionNotFound
 from retrieval.ports import Embedders, Replacement, VectorStore
@@ -70,7 +70,9 @@ def reindex(  # noqa: PLR0913 - three say what is wanted, the others how it is d
     number of the complete edition, before the switch. Raises EmbedderMismatch before anything is done, StoreError when
     writing fails, EditionNotFound when somebody drops the edition meanwhile.
     """
-    embedders.of(embedder)
+    model = embedders.of(embedder)
+    if token_code:
+        token_embedder(model, token_code, of="the edition that is wanted")
     wanted = _Wanted(embedder, chunking, token_code)
     with store.snapshot() as snapshot:
         info = snapshot.info

@@ -261,3 +261,24 @@ def test_bad_input_is_one_clear_line(ferry: Footnote, arguments: list[str], mess
     assert message in error
     assert "Traceback" not in error
     assert [one["number"] for one in ferry.json("editions", "list")["editions"]] == [1]
+
+
+def test_token_vectors_are_kept_or_not(footnote: Footnote) -> None:
+    """By the setting, where no option says otherwise; which edition keeps them can be seen."""
+    (footnote.folder / "a.txt").write_text("The last ferry to Skarholm leaves at 22:40 from quay 9.")
+    footnote("ingest", "a.txt")
+    code = footnote.json("status")["collections"][0]["token_code"]
+    assert code
+    report = footnote.json("reindex", "--no-token-vectors")
+    assert (report["outcome"], [one["token_code"] for one in report["editions"]]) == ("switched", [code, ""])
+    assert code in footnote("editions", "list").stdout
+    said = footnote("ingest", "a.txt").stderr
+    assert "of context, no token vectors); `footnote reindex -c default` brings it to" in said
+    assert f"of context, token vectors {code})" in said
+    footnote.env["FOOTNOTE_INGEST__TOKEN_VECTORS"] = "false"
+    assert footnote("ingest", "a.txt").stderr == ""
+    assert "edition 2 (all-MiniLM-L6-v2, 200 tokens + 32 of context) is live already" in footnote("reindex").stdout
+    assert footnote.json("reindex", "--token-vectors")["edition"] == 1
+    make_part_model(footnote.folder / "footnote-models", "odd", dimension=12)
+    error = footnote("reindex", "--model", "odd", "--token-vectors", code=1).stderr
+    assert "--token-vectors: 'odd' makes none" in error
