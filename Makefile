@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := FOOTNOTE_RETRIEVAL__PATH=build/demo $(BIN)/footnote
 
-.PHONY: demo test lint stores clean
+.PHONY: demo test lint stores baseline clean
 
 demo: $(VENV)/base.installed ## ingest docs/ and examples/, ask a question, and one that cannot be answered
 	@rm -rf build/demo
@@ -39,6 +39,10 @@ $(VENV)/all.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 stores: $(VENV)/all.installed ## what every store promises, on a PostgreSQL of its own or on the one of POSTGRES_URL
 	REQUIRE_STORES=all $(BIN)/python -m pytest tests/contract
+
+baseline: $(VENV)/all.installed ## what tests hold the ranking against, measured anew: after it was changed on purpose
+	FOOTNOTE_EVALS__PATH=build/evals $(BIN)/footnote eval run --dataset evals/sets/skerry -m default -m dense -m lexical \
+		--keep 20 --out evals/sets/skerry/baseline
 
 clean: ## remove what was built, but for the environment
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.datasets import Qrel, Query, fingerprint
-from evals.measurement import ModeResult
+from evals.measurement import DEPTH, ModeResult
 from evals.runs import trec_qrels, trec_run
 from retrieval.errors import InvalidRequest
 from retrieval.records import Chunking, EmbedderInfo
@@ -57,6 +57,8 @@ class Evaluation:
     """ISO 8601, UTC."""
     problems: tuple[str, ...] = ()
     """What is odd about the data set, for people."""
+    keep: int = DEPTH
+    """Results per query in the run files; metrics are of all that were retrieved."""
 
 
 def check_place(folder: Path) -> list[str]:
@@ -150,7 +152,8 @@ def _files(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     titles: dict[str, str] = {}
     for mode in evaluation.modes:
         titles |= mode.titles
-        yield f"{mode.mode}.run", "".join(trec_run(mode.rankings, f"footnote-{mode.mode}"))
+        kept = {query_id: ranking[: evaluation.keep] for query_id, ranking in mode.rankings.items()}
+        yield f"{mode.mode}.run", "".join(trec_run(kept, f"footnote-{mode.mode}"))
         if mode.explanations:
             explained = ({"query_id": query_id, **asdict(why)} for query_id, why in mode.explanations.items())
             yield f"{mode.mode}.explanations.jsonl", "".join(map(_line, explained))

@@ -9,7 +9,7 @@ from typing import Any
 from evals.bundle import Evaluation, check_place, results_folder, write_bundle
 from evals.datasets import read_dataset
 from evals.indexing import indexed
-from evals.measurement import measure
+from evals.measurement import DEPTH, measure
 from evals.metrics import library
 from ingest.events import OnEvent, ignore
 from ingest.settings import IngestSettings
@@ -38,6 +38,8 @@ class Options:
     """Only the first so many queries."""
     explain: bool = False
     """Whether to keep why each ranking is as it is."""
+    keep: int = DEPTH
+    """Results per query in the bundle's run files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def run(
         modes=tuple(results),
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         problems=dataset.problems,
+        keep=options.keep,
     )
     bundle = out or results_folder(work_path, evaluation)
     index = write_bundle(evaluation, bundle)

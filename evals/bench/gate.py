@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset = read_dataset(options.dataset)
     with indexed(dataset, retrieval=RetrievalSettings(), ingest=IngestSettings(), work_path=options.work) as made:
         bench = open_bench(dataset, made)
-    console = Console()
+    console = Console(width=120)
     if options.only != "pairs":
         console.print(damage_table(bench))
     if options.only != "damage":

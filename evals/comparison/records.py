@@ -85,12 +85,15 @@ class RankedDocument:
     """As judged; None when nobody has judged it."""
     title: str = ""
     other_rank: int | None = None
-    """Its rank on the other side; None when it is not in that ranking at all."""
+    """Its rank on the other side; None when it is not among the results that the run keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelevantDocument:
-    """A document that is judged relevant to a query, and where each side has it (None: nowhere)."""
+    """A document that is judged relevant to a query, and where each side has it.
+
+    None: not among the results that the run keeps.
+    """
 
     doc_id: str
     relevance: int

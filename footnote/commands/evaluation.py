@@ -41,6 +41,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many queries.")] = None,
     assignments: SetOption = None,
+    keep: Annotated[
+        int, typer.Option(min=10, max=100, help="Results per query in the run files; metrics are of all.")
+    ] = 100,
     explain: ExplainOption = False,
     out: OutOption = None,
     store: Annotated[Store | None, typer.Option(help="Index the corpus there; default: retrieval.store.")] = None,
@@ -69,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     with progress(quiet=json) as on_event:
         result = measure(
             dataset,
-            Options(modes=mode or list(MODES), split=split, limit=limit, explain=explain),
+            Options(modes=mode or list(MODES), split=split, limit=limit, explain=explain, keep=keep),
             retrieval=with_assignments(with_store(settings.retrieval, store), assignments or []),
             ingest=settings.ingest,
             work_path=settings.evals.path,
