@@ -37,6 +37,8 @@ _AROUND = 16
 """Characters before and after a word that are looked for with it in raw content."""
 _FLOATS = 8
 """Components of a vector that are looked for in raw content, one after the other."""
+_BLOB = 256
+"""Bytes of a chunk's token vectors that are looked for so: several tokens, since one may be alike in other texts."""
 _NEEDLES = 60
 """Stretches that are looked for in raw content, all of which is read for each of them."""
 _FIELDS = 20
@@ -74,7 +76,7 @@ class Evidence:
     words: Sequence[str] = ()
     """Analysed terms that no other document has."""
     needles: Sequence[bytes] = ()
-    """Stretches of text around such words, and of vectors of chunks with them."""
+    """Stretches of text around such words, and of vectors and token vectors of chunks with them."""
     wordless: int = 0
     """Documents of the sample that have no word of their own: what is theirs is another's, too."""
     fields: Sequence[tuple[str, str, Scalar]] = ()
@@ -209,9 +211,11 @@ def _take_words(taking: _Taking, content: Replacement, snapshot: Snapshot, terms
         window = document.text[max(0, match.start() - _AROUND) : match.end() + _AROUND]
         if window not in document.source_uri:  # which the tombstone keeps
             taking.needles[window.encode("utf-8")] = None
-        for chunk, vector in zip(content.chunks, content.vectors, strict=True):
-            if chunk.start <= match.start() < chunk.end and (piece := _piece(vector)):
-                taking.needles[piece] = None
+        for row, chunk in enumerate(content.chunks):
+            if chunk.start <= match.start() < chunk.end:
+                blobs = content.token_vectors[row : row + 1]
+                pieces = [_piece(content.vectors[row]), *map(_stretch, blobs)]
+                taking.needles.update(dict.fromkeys(filter(None, pieces)))
         if found == _WORDS:
             return
     taking.wordless += not found
@@ -239,6 +243,12 @@ def _piece(vector: Vectors) -> bytes:
         if len(np.unique(part)) == _FLOATS and part.all():
             return part.tobytes()
     return b""
+
+
+def _stretch(blob: bytes) -> bytes:
+    """Of token vectors, from their middle."""
+    first = max(0, (len(blob) - _BLOB) // 2)
+    return blob[first : first + _BLOB]
 
 
 def _fields(document: Document) -> Iterator[tuple[str, str, Scalar]]:

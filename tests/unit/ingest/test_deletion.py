@@ -1,6 +1,7 @@
 """Deletion: what is named goes with all that came in it, is looked for on every way, and a receipt says so."""
 
 import json
+import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -321,6 +322,22 @@ def test_what_is_left_in_files_is_found_out(tmp_path: Path, receipts: Path) -> N
     assert not done.passed
     assert probe["found"] > 0
     assert any("segments" in place for place in probe["where"])
+    assert Deleter(made, receipts=receipts).delete("c", ["d4"]).passed
+
+
+def test_token_vectors_that_are_left_are_found_out(tmp_path: Path, receipts: Path) -> None:
+    """They say what the text said, and are looked for by themselves."""
+    made = FaissCollections(tmp_path / "data")
+    made.create("c", embedder=FakeEmbedder().info, token_code="noise")
+    blobs = {i: np.random.default_rng(i).bytes(4096) for i in range(20)}
+    put(made, [replace(replacement(f"d{i}", [f"alpha{i} beta{i}"]), token_vectors=[blobs[i]]) for i in range(20)])
+    with sqlite3.connect(tmp_path / "data" / "c" / "catalog.db") as db:
+        db.execute("CREATE TABLE forgotten AS SELECT substr(value, 1000) AS part FROM token_vector")
+    done = Deleter(made, receipts=receipts).delete("c", ["d3"])
+    assert not done.passed
+    assert any("catalog.db" in place for place in probes(done.receipt)["raw"]["where"])
+    with sqlite3.connect(tmp_path / "data" / "c" / "catalog.db") as db:
+        db.execute("DROP TABLE forgotten")
     assert Deleter(made, receipts=receipts).delete("c", ["d4"]).passed
 
 
