@@ -16,6 +16,10 @@ from retrieval.records import StoredChunk
 from retrieval.rerankers.scores import checked, texts_of
 from retrieval.rerankers.source import check_cross_encoder, load_cross_encoder
 
+CHARACTERS_PER_TOKEN = 20
+"""Texts are cut to as many for each token of the window before the tokenizer cuts them to the token: of two very long
+ones it also makes every combination of what it cuts off, which takes a minute. Few languages have half as many."""
+
 
 class CrossEncoderReranker:
     """The port `Reranker` on a folder or a name in the local Hugging Face cache; loaded at first use.
@@ -45,10 +49,12 @@ class CrossEncoderReranker:
     ) -> list[float]:
         if not chunks:
             return []
-        pairs = [(encodable(query), text) for text in texts_of(chunks)]
+        model = self._model()
+        longest = CHARACTERS_PER_TOKEN * model.max_seq_length
+        pairs = [(encodable(query)[:longest], text[:longest]) for text in texts_of(chunks)]
         try:
             with self._lock:
-                scores = self._model().predict(pairs, batch_size=self._batch_size, show_progress_bar=False)
+                scores = model.predict(pairs, batch_size=self._batch_size, show_progress_bar=False)
         except (RuntimeError, IndexError, ValueError) as exc:  # a GPU's memory, a window wider than the weights
             raise RerankerError(f"reranker {self.name!r} failed on {len(pairs)} pairs: {exc}") from exc
         return checked(scores.tolist(), self.name, len(chunks))

@@ -7,6 +7,7 @@ it is faster than padded batches, and a pair's score does not depend on the othe
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.manifest import Activation, read_cross_encoder
 from retrieval.rerankers.scores import checked, texts_of
+
+Ids = NDArray[np.int64]
+"""Numbers of tokens, or their types; shape (tokens,)."""
 
 
 class OnnxReranker:
@@ -60,9 +64,10 @@ class OnnxReranker:
         if not len(texts):
             return outputs
         session = self._load()
+        query_ids = self._tokenizer.ids(query)
 
         def judge(row: int) -> None:
-            ids, types = self._tokenizer.pair(query, texts[row])
+            ids, types = self._tokenizer.pair(query_ids, self._tokenizer.ids(texts[row]))
             given = {"input_ids": ids[np.newaxis]}
             if self._manifest.token_types:
                 given["token_type_ids"] = types[np.newaxis]
@@ -103,7 +108,8 @@ class OnnxReranker:
 class PairTokenizer:
     """Query and text as one sequence, with the special tokens that the model's own tokenizer puts around them.
 
-    `load` returns the `tokenizer.json` when it is first needed. Thread-safe.
+    `load` returns the `tokenizer.json` when it is first needed. Thread-safe. The pairs are put together here: the
+    library would also make every combination of what it cuts off, which takes a minute for two very long texts.
     """
 
     def __init__(self, load: Callable[[], bytes], *, window: int) -> None:
@@ -112,23 +118,56 @@ class PairTokenizer:
         self._lock = threading.Lock()
         self._loaded: Any = None
 
-    def pair(self, query: str, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def ids(self, text: str) -> Ids:
+        """Ids of the tokens of `text`, all of them and no special ones; shape (tokens,)."""
+        tokenizer, _ = self._load()
+        return np.array(tokenizer.encode(encodable(text), add_special_tokens=False).ids, dtype=np.int64)
+
+    def pair(self, query: Ids, text: Ids) -> tuple[Ids, Ids]:
         """Ids and token types, each of shape (tokens,). What exceeds the window is cut at the end of the longer one:
         a short query stays whole, and of two long ones half of the window is left to each.
         """
-        encoding = self._load().encode(encodable(query), encodable(text))
-        return np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)
+        _, layout = self._load()
+        room = max(0, self._window - sum(len(ids) for ids, _ in layout.special))
+        if len(query) + len(text) > room:
+            short = min(len(query), len(text), room // 2)
+            kept = short if len(query) <= len(text) else room - short
+            query, text = query[:kept], text[: room - kept]
+        (before, between, after), (query_type, text_type) = layout.special, layout.types
+        ids = np.concatenate([before[0], query, between[0], text, after[0]])
+        types = [before[1], np.full(len(query), query_type), between[1], np.full(len(text), text_type), after[1]]
+        return ids, np.concatenate(types)
 
-    def _load(self) -> Any:
+    def _load(self) -> "tuple[Any, _Layout]":
         with self._lock:
             if self._loaded is None:
                 from tokenizers import Tokenizer  # noqa: PLC0415 - costs 50 ms that most commands need not pay
 
                 tokenizer = Tokenizer.from_buffer(self._source())
                 tokenizer.no_padding()  # files carry the settings of whoever saved them
-                tokenizer.enable_truncation(self._window, strategy="longest_first")
-                self._loaded = tokenizer
+                tokenizer.no_truncation()
+                self._loaded = tokenizer, _layout(tokenizer.encode("a", "a"))
             return self._loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What stands around a query and a text."""
+
+    special: tuple[tuple[Ids, Ids], tuple[Ids, Ids], tuple[Ids, Ids]]
+    """Ids and types of the tokens before the query, between the two and after the text."""
+    types: tuple[int, int]
+    """Of the query's tokens and of the text's."""
+
+
+def _layout(pair: Any) -> _Layout:
+    """As an encoded pair of two texts shows it."""
+    ids, types = np.array(pair.ids, dtype=np.int64), np.array(pair.type_ids, dtype=np.int64)
+    places = [[place for place, found in enumerate(pair.sequence_ids) if found == which] for which in (0, 1)]
+    (begin, end), (begin_text, end_text) = ((found[0], found[-1] + 1) for found in places)
+    stretches = (slice(None, begin), slice(end, begin_text), slice(end_text, None))
+    before, between, after = ((ids[stretch], types[stretch]) for stretch in stretches)
+    return _Layout((before, between, after), (int(types[begin]), int(types[begin_text])))
 
 
 def _activate(outputs: NDArray[np.float64], activation: Activation) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ def test_a_model_without_token_types_is_prepared_as_such(tmp_path: Path, monkeyp
     manifest = prepare_cross_encoder(source, models_path=tmp_path / "models")
     assert (manifest.token_types, manifest.window) == (False, 64)
     ours = OnnxReranker(tmp_path / "models" / "roberta")
-    ids, _ = ours._tokenizer.pair("oil", "water")
+    ids, _ = ours._tokenizer.pair(ours._tokenizer.ids("oil"), ours._tokenizer.ids("water"))
     assert [int(place) for place in np.flatnonzero(ids == 2)] == [2, 3, 5]  # <s> oil </s></s> water </s>
     theirs = CrossEncoderReranker(str(source)).rerank(QUERY, chunks_of(*TEXTS), snapshot=VIEW)
     assert ours.rerank(QUERY, chunks_of(*TEXTS), snapshot=VIEW) == pytest.approx(theirs, abs=1e-4)
@@ -141,12 +141,30 @@ def test_a_long_text_leaves_the_query_whole(tiny_models: Path) -> None:
     """The longer one is cut; of two long ones each keeps half."""
     data = (tiny_models / "tiny-ranker" / "tokenizer.json").read_bytes()
     tokenizer = PairTokenizer(lambda: data, window=20)
-    ids, types = tokenizer.pair("pump oil water", "valve " * 500)
+    query, valve = tokenizer.ids("pump oil water"), int(tokenizer.ids("valve")[0])
+    ids, types = tokenizer.pair(query, tokenizer.ids("valve " * 500))
     assert (len(ids), int((types == 0).sum())) == (20, 5)  # [CLS], the query's three, [SEP]
-    short, _ = tokenizer.pair("pump oil water", "dry")
-    assert list(short[:5]) == list(ids[:5])
-    both, types = tokenizer.pair("pump " * 500, "valve " * 500)
-    assert (len(both), int((types == 1).sum())) == (20, 10)
+    assert list(ids[1:4]) == list(query)
+    assert list(ids[5:19]) == [valve] * 14
+    ids, types = tokenizer.pair(tokenizer.ids("pump " * 500), tokenizer.ids("valve " * 500))
+    assert (len(ids), list(ids).count(valve)) == (20, 9)
+    ids, types = tokenizer.pair(tokenizer.ids("pump " * 500), tokenizer.ids("valve"))
+    assert (len(ids), list(ids).count(valve)) == (20, 1)
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (1, 1), (3, 500), (500, 3), (500, 500), (8, 9), (9, 8), (30, 9), (9, 30)])
+@pytest.mark.parametrize("window", [19, 20])
+def test_pairs_are_put_together_as_by_the_library(tiny_models: Path, sizes: tuple[int, int], window: int) -> None:
+    """The same ids and types, whichever of the two is cut."""
+    from tokenizers import Tokenizer
+
+    data = (tiny_models / "tiny-ranker" / "tokenizer.json").read_bytes()
+    library, ours = Tokenizer.from_buffer(data), PairTokenizer(lambda: data, window=window)
+    library.enable_truncation(window, strategy="longest_first")
+    query, text = ("pump oil " * 250)[: 5 * sizes[0]], ("valve low " * 250)[: 5 * sizes[1]]
+    wanted = library.encode(query, text)
+    ids, types = ours.pair(ours.ids(query), ours.ids(text))
+    assert (list(ids), list(types)) == (wanted.ids, wanted.type_ids)
 
 
 def test_files_are_held_against_the_manifest(tiny_models: Path, tmp_path: Path) -> None:
