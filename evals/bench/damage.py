@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from evals.indexing import Indexed
 from evals.measurement import measure
 from evals.runner import MODES
 from evals.runs import Run
-from evals.tuning.remembering import RememberingEmbedders
 from retrieval.build import build_collections, build_embedder, build_retriever
 from retrieval.embedders.manifest import MANIFEST, MODEL, TOKENIZER, resolve_model
 from retrieval.embedders.quantise import LIMIT
@@ -86,8 +86,7 @@ def open_bench(dataset: Dataset, made: Indexed) -> Bench:
     with made.store.snapshot() as snapshot:
         material = list(_contents(snapshot))
         info = snapshot.info
-    # All systems but one embed the queries alike: once is enough.
-    sound = System(material, info.language, RememberingEmbedders(made.embedders))
+    sound = System(material, info.language, _One(made.embedders.of(info.embedder)))
     return Bench(dataset, made.settings, info, sound)
 
 
@@ -197,7 +196,7 @@ def _int4_encoder(bench: Bench) -> System:
         _coarsen(resolve_model(bench.settings.model, bench.settings.models_path), folder)
         embedder = build_embedder(bench.settings.model_copy(update={"model": name}))
         material = [_embedded(one, embedder) for one in bench.sound.material]  # loads the model for the queries, too
-    return System(material, bench.info.language, RememberingEmbedders(_One(embedder)))
+    return System(material, bench.info.language, _One(embedder))
 
 
 def _coarsen(source: Path, target: Path) -> None:
@@ -228,11 +227,26 @@ def _embedded(one: Replacement, embedder: Embedder) -> Replacement:
     return replace(one, vectors=embedder.embed_documents(texts)) if texts else one
 
 
-@dataclass(frozen=True, slots=True)
 class _One:
-    """The port `Embedders` with one embedder, whatever an edition says."""
+    """The port `Embedders` with one embedder, whatever an edition says; it embeds each query once for all systems."""
 
-    embedder: Embedder
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder: Any = _QueriesOnce(embedder)
 
     def of(self, info: EmbedderInfo) -> Embedder:  # noqa: ARG002 - that is the point
-        return self.embedder
+        return self._embedder  # type: ignore[no-any-return]
+
+
+class _QueriesOnce:
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: dict[tuple[str, ...], Vectors] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """What the embedder says, as it said it the first time."""
+        if tuple(texts) not in self._known:
+            self._known[tuple(texts)] = self._embedder.embed_queries(texts)
+        return self._known[tuple(texts)]

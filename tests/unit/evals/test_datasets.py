@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.datasets import Dataset, Qrel, Query, fingerprint, read_corpus, read_dataset
+from evals.datasets import Dataset, Qrel, Query, fingerprint, read_corpus, read_dataset, read_questions
 from retrieval.errors import InvalidRequest
 
 HEADER = "query-id\tcorpus-id\tscore\n"
@@ -160,3 +160,72 @@ def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
     """There is nothing to measure on no query."""
     with pytest.raises(InvalidRequest, match="limit = 0"):
         read_dataset(make(tmp_path / "set"), limit=0)
+
+
+def test_a_document_of_the_query_id_is_left_out(tmp_path: Path) -> None:
+    """Unless it is what is sought; the set says so."""
+    dataset = read_dataset(
+        make(
+            tmp_path / "set",
+            corpus='{"_id": "q1", "text": "x"}\n{"_id": "q2", "text": "y"}\n{"_id": "d1", "text": "z"}\n',
+            qrels=f"{HEADER}q1\td1\t1\nq2\tq2\t1\n",
+        )
+    )
+    assert dataset.own_documents == {"q1"}
+    assert any("1 queries have a document of their id" in problem for problem in dataset.problems)
+
+
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    """JSON can hold them; no file, model or store can."""
+    queries = '{"_id": "q1", "text": "how \\ud800?"}\n{"_id": "q2", "text": "valve"}\n'
+    assert read_dataset(make(tmp_path / "set", queries=queries)).queries[0].text == "how ??"
+
+
+def questions(tmp_path: Path, *lines: object) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), encoding="utf-8")
+    return path
+
+
+def test_questions_come_with_their_sources(tmp_path: Path) -> None:
+    """An id and a relevance where they are given; an id made of the question where not."""
+    path = questions(
+        tmp_path,
+        {"question": "When?", "sources": ["a.md", "b/c.pdf"], "query_id": "x", "relevance": 2},
+        {"question": "Why?", "sources": ["a.md"], "note": "for people"},
+        {"question": "Who?", "sources": []},
+    )
+    queries, qrels = read_questions(path)
+    assert [query.text for query in queries.values()] == ["When?", "Why?", "Who?"]
+    made = list(queries)[1]
+    assert (queries["x"].text, len(made)) == ("When?", 12)
+    assert qrels == [Qrel("x", "a.md", 2), Qrel("x", "b/c.pdf", 2), Qrel(made, "a.md", 1)]
+
+
+def test_the_id_of_a_question_stays_when_others_come(tmp_path: Path) -> None:
+    """So that evaluations from before can still be compared question by question."""
+    why = {"question": "Why?", "sources": ["a"]}
+    first, _ = read_questions(questions(tmp_path, why))
+    second, _ = read_questions(questions(tmp_path, {"question": "How?", "sources": ["a"]}, why))
+    assert set(first) < set(second)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"sources": ["a"]}, "line 2: 'question' must be text, got None"),
+        ({"question": "Q?"}, "line 2: 'sources' must be a list of names of documents, got None"),
+        ({"question": "Q?", "sources": "a"}, "'sources' must be a list"),
+        ({"question": "Q?", "sources": ["a", ""]}, "'sources' must be a list"),
+        ({"question": "Q?", "sources": ["a"], "relevance": True}, "'relevance' must be whole, got True"),
+        ({"question": "Q?", "sources": ["a"], "relevance": 0.5}, "'relevance' must be whole"),
+        ({"question": "Q?", "sources": ["a"], "query_id": ["x"]}, "'query_id' must be text"),
+        ({"question": "First?", "sources": ["b"]}, "is there twice"),
+        ("{", "line 2: not valid JSON"),
+        ("[]", "line 2: expected a JSON object"),
+    ],
+)
+def test_questions_that_are_none_are_refused(tmp_path: Path, line: object, message: str) -> None:
+    """With the line."""
+    with pytest.raises(InvalidRequest, match=message):
+        read_questions(questions(tmp_path, {"question": "First?", "sources": ["a"]}, line))

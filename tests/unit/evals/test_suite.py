@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evals.metrics import METRICS, Scores
-from evals.suite import METRIC, Suite, as_json, compare, measure, read_suite
+from evals.suite import METRIC, Suite, as_json, compare, evaluate, measure, read_suite
 from ingest.sources import doc_id_for, uri_for
 from retrieval.build import build_collections, build_embedders, build_retriever
 from retrieval.errors import InvalidRequest
@@ -182,3 +182,29 @@ def test_many_questions_give_the_same_p_value_each_time() -> None:
     assert first == second
     assert first > 0.01
     assert compare(scores([*before]), loss).p_value < 0.001
+
+
+def test_a_suite_can_be_one_file_of_questions(store: VectorStore, tmp_path: Path) -> None:
+    """With names of documents as in a folder; names of none are an error as there."""
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "When does the pump start?", "sources": ["pumps.md"], "query_id": "p"}\n')
+    suite = read(store, path)
+    assert [(qrel.query_id, qrel.doc_id) for qrel in suite.qrels] == [("p", doc_id_for("file:///srv/papers/pumps.md"))]
+    path.write_text('{"question": "When?", "sources": ["nowhere.md"]}\n')
+    with pytest.raises(InvalidRequest, match=r"'nowhere\.md'"):
+        read(store, path)
+
+
+def test_an_evaluation_says_on_which_documents(store: VectorStore, write: Write) -> None:
+    """The fingerprint of the corpus follows the documents' text and stays while they stay."""
+    suite = read(store, write({"q": "pump"}, ("q", "pumps.md", 1)))
+    retriever = build_retriever(store, build_embedders(MEMORY, FakeEmbedder()), MEMORY)
+
+    def fingerprint() -> str:
+        with store.snapshot() as snapshot:
+            return evaluate(suite, retriever, snapshot).corpus_sha256
+
+    before = fingerprint()
+    assert fingerprint() == before
+    store.replace([made("file:///srv/papers/valves.md", "The valve opens at one.")])
+    assert fingerprint() != before
