@@ -183,9 +183,13 @@ def _verdict(worth: Worth | None, outcomes: Sequence[Outcome], rules: Rules, tri
             f"costing a data set more than {100 * rules.max_loss:g} points."
         )
     gain, p = percent(worth.gain), f"p {p_value(worth.p_value)}"
+    if worth.gain <= 0.0:
+        return False, (
+            f"Keep the configured settings: what was best on the tuning queries gains nothing on others, {gain} ({p})."
+        )
     if worth.p_value > rules.alpha:
         return False, (
-            f"Keep the configured settings: on queries that had no say in the choice it gains {gain} ({p}), which "
+            f"Keep the configured settings: what was best on the tuning queries gains {gain} on others ({p}), which "
             "chance alone explains."
         )
     worst = min(outcomes, key=lambda outcome: outcome.after - outcome.before)

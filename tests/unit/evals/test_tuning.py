@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from evals import indexing
+from evals.comparison.statistics import paired
 from evals.datasets import Query
 from evals.measurement import measure
 from evals.reports import tuning
 from evals.tuning import choosing, space, splits
-from evals.tuning.records import Rules, Trial, Tuned
-from evals.tuning.tuner import _worth, tune
+from evals.tuning.records import Outcome, Rules, Trial, Tuned, Worth
+from evals.tuning.tuner import _verdict, _worth, tune
 from ingest.settings import IngestSettings
 from retrieval.build import build_retriever
 from retrieval.errors import InvalidRequest
@@ -331,3 +332,23 @@ def test_the_table_ends_with_the_verdict_and_what_to_write(tmp_path: Path) -> No
     made = tuning.as_json(found)
     assert tomllib.loads(made["toml"]) == {"retrieval": {"mode": "lexical"}}
     assert json.loads(json.dumps(made))["adopt"] is True
+
+
+@pytest.mark.parametrize(
+    ("gain", "p", "after", "reason"),
+    [
+        (0.05, 0.001, 0.55, "Adopt the settings: on queries that had no say in the choice they gain +5.0% (p 0.001)."),
+        (-0.02, 0.9, 0.49, "gains nothing on others, −2.0% (p 0.900)."),
+        (0.05, 0.2, 0.55, "gains +5.0% on others (p 0.200), which chance alone explains."),
+        (0.05, 0.001, 0.48, "set loses 2.0 points, more than the 0.5 that any data set may lose."),
+        (0.005, 0.001, 0.5, "the gain is real (p 0.001) but small, +0.5% where 1% is worth a change."),
+    ],
+)
+def test_the_verdict_asks_for_more_than_luck(gain: float, p: float, after: float, reason: str) -> None:
+    """More than chance explains, enough, and at no set's cost."""
+    worth = Worth(gain, None, None, p, 0.0)
+    same = paired([0.5, 0.5], [after, after])
+    outcome = Outcome("set", 30, 30, 0.5, 0.6, 0.5, after, same, p, 0.01, 0.01)
+    adopt, said = _verdict(worth, [outcome], Rules(), 60)
+    assert said.endswith(reason)
+    assert adopt == said.startswith("Adopt")
