@@ -40,6 +40,8 @@ _ANSWER = {
     "dropped_citations": 0,
     "usage": {"input_tokens": 0, "output_tokens": 0},
     "timings": {"retrieve": 0.004, "evidence": 0.06, "write": 0.003},
+    "plan": None,
+    "notes": [],
 }
 _BASE = "/v1/collections/{collection}"
 
@@ -50,6 +52,15 @@ REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("post", f"{_BASE}/answer"): {
         "plain": {"value": {"question": _ANSWER["question"]}},
+        "follow-up": {
+            "value": {
+                "question": "And what happens to passports?",
+                "history": [
+                    {"role": "user", "content": _ANSWER["question"]},
+                    {"role": "assistant", "content": _ANSWER["text"]},
+                ],
+            }
+        },
         "streamed": {"value": {"question": _ANSWER["question"], "stream": True}},
         "filtered": {
             "value": {
@@ -77,6 +88,8 @@ RESPONSES: dict[tuple[str, str], Any] = {
             }
         ],
         "timings": {"embed": 0.002, "lexical": 0.001, "dense": 0.001, "fuse": 0.0, "fetch": 0.0},
+        "plan": None,
+        "notes": [],
     },
     ("post", f"{_BASE}/answer"): _ANSWER,
     ("get", "/v1/collections"): {"collections": ["demo"]},

@@ -1,13 +1,13 @@
 """What goes over the wire: requests, responses, their examples. Only the edge knows pydantic; records stay inside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from generation.serialize import scored_chunk_to_dict
-from retrieval.records import CollectionInfo, Document, DocumentInfo, Edition, Retrieval
+from generation.serialize import MAX_TURN_CHARACTERS, MAX_TURNS, plan_to_dict, scored_chunk_to_dict
+from retrieval.records import CollectionInfo, Document, DocumentInfo, Edition, Retrieval, Turn
 from retrieval.retriever import MAX_K
 
 MAX_PAGE = 1_000
@@ -34,12 +34,30 @@ class _Response(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class TurnRequest(_Request):
+    """Something said earlier in the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=MAX_TURN_CHARACTERS)
+
+
+History = Annotated[
+    list[TurnRequest],
+    Field(
+        max_length=MAX_TURNS,
+        description="What was said before, oldest first: what leans on it is made complete.",
+        examples=[[{"role": "user", "content": "How long is lost property kept?"}]],
+    ),
+]
+
+
 class SearchRequest(_Request):
     """A search: which chunks are about this?"""
 
     query: str = Field(min_length=1, description="What to look for, in plain language.", examples=["lost property"])
     k: K = 10
     filter: FilterJson = None
+    history: History = []
 
 
 class AnswerRequest(_Request):
@@ -48,6 +66,7 @@ class AnswerRequest(_Request):
     question: str = Field(min_length=1, examples=["How long is lost property kept?"])
     k: K | None = Field(default=None, description="Chunks to draw on; the server's setting when left out.")
     filter: FilterJson = None
+    history: History = []
     stream: bool = Field(default=False, description="Send sentences as they are verified, as `text/event-stream`.")
 
 
@@ -82,6 +101,14 @@ class SearchResult(_Response):
     metadata: Mapping[str, Scalar | list[Scalar]]
 
 
+class PlanResponse(_Response):
+    """What was searched for in place of what was asked."""
+
+    query: str = Field(description="Complete in itself.")
+    parts: list[str] = Field(description="The questions that it is made of when there are several.")
+    planner: str = Field(description="'rules', or a chat model's name.")
+
+
 class SearchResponse(_Response):
     """Chunks, best first."""
 
@@ -89,6 +116,8 @@ class SearchResponse(_Response):
     query: str
     results: list[SearchResult]
     timings: Mapping[str, float] = Field(description="Seconds by stage.")
+    plan: PlanResponse | None = Field(description="null when the query was searched for as it is")
+    notes: list[str] = Field(description="What did not go as configured, in words.")
 
 
 class EmbedderResponse(_Response):
@@ -195,6 +224,8 @@ class AnswerResponse(_Response):
     dropped_citations: int = Field(description="Citations that the model gave and that did not stand up to checking.")
     usage: UsageResponse
     timings: Mapping[str, float]
+    plan: PlanResponse | None = Field(description="null when the question was searched for as it is")
+    notes: list[str] = Field(description="What did not go as configured, in words.")
 
 
 class HealthResponse(_Response):
@@ -277,9 +308,17 @@ def edition(found: Edition) -> EditionResponse:
 
 def search(name: str, retrieval: Retrieval) -> SearchResponse:
     """The outcome of a search as it is sent."""
+    plan = plan_to_dict(retrieval.plan, retrieval.query)
     return SearchResponse(
         collection=name,
         query=retrieval.query,
         results=[SearchResult.model_validate(scored_chunk_to_dict(scored)) for scored in retrieval.chunks],
         timings=retrieval.timings,
+        plan=None if plan is None else PlanResponse.model_validate(plan),
+        notes=list(retrieval.notes),
     )
+
+
+def turns(history: Sequence[TurnRequest]) -> tuple[Turn, ...]:
+    """The conversation as the records have it."""
+    return tuple(Turn(turn.role, turn.content) for turn in history)

@@ -1,7 +1,7 @@
 """What the routes work with: the embedder, the collections, and what is open of them."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,14 +11,19 @@ from generation.records import Answer, AnswerStream
 from retrieval.errors import CollectionNotFound
 from retrieval.filters import Filter
 from retrieval.ports import Collections, Embedder, VectorStore
+from retrieval.records import Turn
 
 
 class Answerer(Protocol):
     """The part of `generation.answerer.Answerer` that the routes call."""
 
-    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer: ...
+    def answer(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
+    ) -> Answer: ...
 
-    def stream(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Iterator[AnswerStream]:
+    def stream(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
+    ) -> Iterator[AnswerStream]:
         """Each sentence once it is verified, and the whole answer at the end; closing it cancels the work."""
         ...
 

@@ -187,7 +187,6 @@ class _Run:
                 close()
 
     def _answer(self, status: AnswerStatus, sentences: tuple[Sentence, ...]) -> Answer:
-        plan = self._retrieval.plan
         return Answer(
             question=self._question,
             collection=self.collection,
@@ -199,6 +198,6 @@ class _Run:
             usage=self._usage,
             timings={**self._retrieval.timings, **self.timings},
             retrieved=self._retrieval.chunks,
-            plan=plan if plan.parts or self._asked != self._question else None,
+            plan=self._retrieval.plan,
             notes=self._notes,
         )

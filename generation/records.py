@@ -63,8 +63,8 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage."""
     retrieved: Sequence[ScoredChunk] = ()
-    plan: QueryPlan | None = None
-    """What was searched for in place of the question; None when that is the question as it was asked."""
+    plan: QueryPlan = field(default_factory=lambda: QueryPlan(""))
+    """What was searched for in place of the question."""
     notes: tuple[str, ...] = ()
     """What did not go as configured, and what the chat model was not shown; for people."""
 

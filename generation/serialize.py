@@ -24,7 +24,7 @@ def answer_to_dict(answer: Answer, *, with_retrieved: bool = False) -> dict[str,
         "dropped_citations": answer.dropped_citations,
         "usage": asdict(answer.usage),
         "timings": dict(answer.timings),
-        "plan": plan_to_dict(answer.plan) if answer.plan else None,
+        "plan": plan_to_dict(answer.plan, answer.question),
         "notes": list(answer.notes),
     }
     if with_retrieved:
@@ -32,8 +32,10 @@ def answer_to_dict(answer: Answer, *, with_retrieved: bool = False) -> dict[str,
     return data
 
 
-def plan_to_dict(plan: QueryPlan) -> dict[str, Any]:
-    """What was searched for, as JSON types; its note is among the notes."""
+def plan_to_dict(plan: QueryPlan, asked: str) -> dict[str, Any] | None:
+    """What was searched for in place of `asked`, as JSON types; None when that is what was asked."""
+    if plan.query in ("", asked) and not plan.parts:
+        return None
     return {"query": plan.query, "parts": list(plan.parts), "planner": plan.planner}
 
 

@@ -48,12 +48,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 def answer(opened: CollectionHere, settings: SettingsHere, asked: schemas.AnswerRequest, request: Request) -> Response:
     """Answers from the documents, or declines and says why. Every citation was verified against the stored text."""
     node = None if asked.filter is None else filters.parse(asked.filter)
+    said = schemas.turns(asked.history)
     if not asked.stream:
-        return JSONResponse(answer_to_dict(opened.answerer.answer(asked.question, k=asked.k, filter=node)))
+        whole = opened.answerer.answer(asked.question, k=asked.k, filter=node, history=said)
+        return JSONResponse(answer_to_dict(whole))
 
     return EventStream(
         request,
-        lambda: opened.answerer.stream(asked.question, k=asked.k, filter=node),
+        lambda: opened.answerer.stream(asked.question, k=asked.k, filter=node, history=said),
         encode=_event,
         heartbeat_seconds=settings.heartbeat_seconds,
     )

@@ -28,4 +28,6 @@ router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
 def search(opened: CollectionHere, request: schemas.SearchRequest) -> schemas.SearchResponse:
     """The chunks that fit the query best: dense and lexical search, fused. The filter applies before the ranking."""
     node = None if request.filter is None else filters.parse(request.filter)
-    return schemas.search(opened.name, opened.retriever.retrieve(request.query, k=request.k, filter=node))
+    said = schemas.turns(request.history)
+    found = opened.retriever.retrieve(request.query, k=request.k, filter=node, history=said)
+    return schemas.search(opened.name, found)

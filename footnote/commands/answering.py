@@ -45,7 +45,7 @@ def search(
         footnote search "net sales" -c filings -k 10 -f '{"year": 2023}' --json
     """
     from generation.build import build_retriever
-    from generation.serialize import scored_chunk_to_dict
+    from generation.serialize import plan_to_dict, scored_chunk_to_dict
     from retrieval.build import build_embedders
 
     settings = configuration(context).settings
@@ -60,6 +60,8 @@ def search(
                 "collection": collection,
                 "results": [scored_chunk_to_dict(scored) for scored in found.chunks],
                 "timings": dict(found.timings),
+                "plan": plan_to_dict(found.plan, query),
+                "notes": list(found.notes),
             }
         )
         return
@@ -75,6 +77,14 @@ def ask(
     collection: CollectionOption = DEFAULT_COLLECTION,
     k: Annotated[int | None, typer.Option("-k", help="How many chunks to answer from.")] = None,
     filter: FilterOption = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            "--history",
+            help='What was said before, oldest first: a JSON file [{"role": "user", "content": "..."}, ...] '
+            "('-' for stdin).",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from a collection, with footnotes; exit code 4 when the documents do not answer it.
@@ -84,19 +94,25 @@ def ask(
         footnote ask "How long is the notice period?"
 
         footnote ask "What were net sales?" -c filings -f '{"company": "AMZN"}' --json > answer.json
+
+        footnote ask "And for contractors?" --history said.json
     """
     from generation.build import build_answerer, build_retriever
-    from generation.serialize import answer_to_dict
+    from generation.serialize import answer_to_dict, turns_from_list
     from retrieval.build import build_embedders
 
     settings = configuration(context).settings
+    said = turns_from_list(_read_json(history, want="a list of turns")) if history else ()
     with open_store(settings.retrieval, collection) as store:
         embedders = build_embedders(settings.retrieval)
         retriever = build_retriever(store, embedders, settings.retrieval, settings.generation)
-        answer = build_answerer(retriever, settings.generation).answer(question, k=k, filter=parse_filter(filter))
+        answerer = build_answerer(retriever, settings.generation)
+        answer = answerer.answer(question, k=k, filter=parse_filter(filter), history=said)
     if json:
         print_json(answer_to_dict(answer))
     else:
+        for line in [f"searched for: {text}" for text in _planned(answer)] + list(answer.notes):
+            console(stderr=True).print(line, markup=False, highlight=False)
         _print_answer(answer)
     if answer.status == "declined":
         raise typer.Exit(EXIT_DECLINED)
@@ -124,7 +140,7 @@ def verify(
     from generation.verify import verify as check
 
     settings = configuration(context).settings
-    given = answer_from_dict(_read_answer(answer))
+    given = answer_from_dict(_read_json(answer, want="what `footnote ask --json` printed"))
     with open_store(settings.retrieval, collection or given.collection) as store, store.snapshot() as snapshot:
         report = check(given, snapshot)
     if json:
@@ -138,14 +154,14 @@ def verify(
         raise typer.Exit(EXIT_UNVERIFIED)
 
 
-def _read_answer(path: Path) -> object:
+def _read_json(path: Path, *, want: str) -> object:
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         return jsonlib.loads(text)
     except OSError as exc:
         raise InvalidRequest(f"{str(path)!r} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:
-        raise InvalidRequest(f"{str(path)!r} is not JSON: {exc}; give what `footnote ask --json` printed") from exc
+        raise InvalidRequest(f"{str(path)!r} is not JSON: {exc}; give {want}") from exc
 
 
 def _print_result(rank: int, scored: "ScoredChunk") -> None:
@@ -158,6 +174,11 @@ def _print_result(rank: int, scored: "ScoredChunk") -> None:
     terminal.print(f"[bold]{rank}. {escape(document.title)}[/]{page}  [dim]{scored.score:.3f}[/]")
     terminal.print(f"[dim]{escape(_place(document.source_uri))}{'  ' + escape(place) if place else ''}[/]")
     terminal.print(escape(chunk.text) + "\n")
+
+
+def _planned(answer: "Answer") -> list[str]:
+    """What was searched for, where that is not just the question."""
+    return list(answer.plan.parts or [answer.plan.query] * (answer.plan.query not in ("", answer.question)))
 
 
 def _print_answer(answer: "Answer") -> None:

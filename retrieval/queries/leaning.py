@@ -26,9 +26,9 @@ def leans(query: str) -> bool:
     content = [word for word in found if word.is_content]
     if not content or _ABOUT.match(text):
         return True
-    if _CONNECTIVE.match(text):
-        # "And how long is the notice period for contractors?" only begins like a continuation.
-        return not (len(content) >= 3 and found[1].key in QUESTION_WORDS | AUXILIARIES)
+    # "And how long is the notice period for contractors?" only begins like a continuation.
+    if _CONNECTIVE.match(text) and not (len(content) >= 3 and found[1].key in QUESTION_WORDS | AUXILIARIES):
+        return True
     if _is_fragment(text, found, content) or _POINTER.search(text):
         return True
     if len(content) <= 2 and _VAGUE.search(text):

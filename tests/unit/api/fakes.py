@@ -22,11 +22,13 @@ from retrieval.records import (
     Edition,
     EmbedderInfo,
     Hit,
+    QueryPlan,
     Retrieval,
     ScoredChunk,
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    Turn,
     chunk_id,
 )
 from retrieval.settings import RetrievalSettings
@@ -169,7 +171,13 @@ class FakeRetriever:
         self.embedders = build_embedders(RetrievalSettings(), FakeEmbedder())
 
     def retrieve(
-        self, query: str, *, k: int = 8, filter: Filter | None = None, snapshot: Snapshot | None = None
+        self,
+        query: str,
+        *,
+        k: int = 8,
+        filter: Filter | None = None,
+        snapshot: Snapshot | None = None,
+        history: Sequence[Turn] = (),
     ) -> Retrieval:
         if not query.strip() or len(query) > 10_000:
             raise InvalidQuery(f"the query has {len(query)} characters; use 1 to 10000")
@@ -178,7 +186,8 @@ class FakeRetriever:
                 filters.check_fields(filter, view.info.fields)
             documents = [view.document(info.doc_id) for info in view.documents(filter=filter, limit=k)]
         chunks = tuple(_scored(document, 1 / rank) for rank, document in enumerate(documents, start=1))
-        return Retrieval(query, np.zeros(4, dtype=np.float32), chunks, {"total": 0.001})
+        plan = QueryPlan(f"{query} ({history[-1].content})", planner="fake") if history else QueryPlan(query)
+        return Retrieval(query, np.zeros(4, dtype=np.float32), chunks, {"total": 0.001}, plan)
 
 
 @dataclass
@@ -194,16 +203,18 @@ class FakeAnswerer:
     threads: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def answer(self, question: str, *, k: int | None = None, filter: Filter | None = None) -> Answer:
-        *_, last = self.stream(question, k=k, filter=filter)
+    def answer(
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
+    ) -> Answer:
+        *_, last = self.stream(question, k=k, filter=filter, history=history)
         assert isinstance(last, AnswerEvent)
         return last.answer
 
     def stream(
-        self, question: str, *, k: int | None = None, filter: Filter | None = None
+        self, question: str, *, k: int | None = None, filter: Filter | None = None, history: Sequence[Turn] = ()
     ) -> Generator[AnswerStream, None, None]:
         self.asked.append(question)
-        retrieval = self.retriever.retrieve(question, k=k or 8, filter=filter)
+        retrieval = self.retriever.retrieve(question, k=k or 8, filter=filter, history=history)
         sentences = (Sentence("Buoys are red.", (_citation("Buoys are red."),)), Sentence("Käse 🧀 is not."))
         if "declined" in question:
             yield AnswerEvent(Answer(question, "demo", "declined", (Sentence("Nothing says so."),), 0.1, "fake"))
@@ -218,8 +229,11 @@ class FakeAnswerer:
                 yield SentenceEvent(sentence)
             chunks, timings = retrieval.chunks, {"total": 0.5}
             yield AnswerEvent(
-                Answer(question, "demo", "answered", sentences, 0.9, "fake", timings=timings, retrieved=chunks)
-            )
+                Answer(
+                    question, "demo", "answered", sentences, 0.9, "fake",
+                    timings=timings, retrieved=chunks, plan=retrieval.plan,
+                )
+            )  # fmt: skip
             self.finished = True
         finally:
             self.closed.set()
