@@ -24,6 +24,7 @@ from evals.datasets import Qrel, Query, fingerprint
 from evals.measurement import DEPTH, ModeResult
 from evals.runs import trec_qrels, trec_run
 from retrieval.errors import InvalidRequest
+from retrieval.explanation import Explanation
 from retrieval.records import Chunking, EmbedderInfo
 from retrieval.settings import RetrievalSettings
 
@@ -59,6 +60,14 @@ class Evaluation:
     """What is odd about the data set, for people."""
     keep: int = DEPTH
     """Results per query in the run files; metrics are of all that were retrieved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A line of a file of explanations."""
+
+    query_id: str
+    explanation: Explanation
 
 
 def check_place(folder: Path) -> list[str]:
@@ -143,8 +152,7 @@ def ranking_settings(settings: RetrievalSettings) -> dict[str, Any]:
 
 
 def _files(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    queries = ({"query_id": query.query_id, "text": query.text} for query in evaluation.queries)
-    yield "queries.jsonl", "".join(map(_line, queries))
+    yield "queries.jsonl", "".join(_line(asdict(query)) for query in evaluation.queries)
     qrels: dict[str, dict[str, int]] = {}
     for qrel in evaluation.qrels:
         qrels.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
@@ -155,7 +163,7 @@ def _files(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         kept = {query_id: ranking[: evaluation.keep] for query_id, ranking in mode.rankings.items()}
         yield f"{mode.mode}.run", "".join(trec_run(kept, f"footnote-{mode.mode}"))
         if mode.explanations:
-            explained = ({"query_id": query_id, **asdict(why)} for query_id, why in mode.explanations.items())
+            explained = (asdict(Explained(query_id, why)) for query_id, why in mode.explanations.items())
             yield f"{mode.mode}.explanations.jsonl", "".join(map(_line, explained))
     yield "titles.json", json.dumps(dict(sorted(titles.items())), indent=1, ensure_ascii=False) + "\n"
 

@@ -193,14 +193,14 @@ def _chopped(one: Replacement) -> Replacement:
 def _int4_encoder(bench: Bench) -> System:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _coarsen(resolve_model(bench.settings.model, bench.settings.models_path), folder)
+        coarsen(resolve_model(bench.settings.model, bench.settings.models_path), folder)
         embedder = build_embedder(bench.settings.model_copy(update={"model": name}))
         material = [_embedded(one, embedder) for one in bench.sound.material]  # loads the model for the queries, too
     return System(material, bench.info.language, _One(embedder))
 
 
-def _coarsen(source: Path, target: Path) -> None:
-    """Write the model `source` with the weights of its matrix products in 15 steps; tables and scales stay."""
+def coarsen(source: Path, target: Path) -> None:
+    """Write the model folder `source` to `target` with the weights of its matrix products in 15 steps; tables and scales stay."""
     import onnx
     from onnx import numpy_helper
 

@@ -9,19 +9,20 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from evals.bundle import FORMAT, INDEX
+from evals.bundle import FORMAT, INDEX, Explained
 from evals.comparison.records import Side
-from evals.datasets import Qrel
+from evals.datasets import Qrel, Query
 from evals.metrics import evaluate
 from evals.runs import Run, read_qrels, read_trec_run
 from retrieval.errors import InvalidRequest
 from retrieval.explanation import Explanation
 
 DEFAULT_MODE = "default"
+_T = TypeVar("_T")
 
 
 class _Part(BaseModel):
@@ -88,34 +89,25 @@ def _open_bundle(path: Path) -> Run:
     _check_files(folder, bundle.files)
     mode = _choose_mode(folder, bundle, None if path.is_dir() else path.stem)
     measured = bundle.modes[mode]
-    queries = {values["query_id"]: values["text"] for values in _json_lines(folder / "queries.jsonl")}
     return Run(
         side=_side(path, mode, bundle),
-        queries=queries,
+        queries={query.query_id: query.text for query in _json_lines(folder / "queries.jsonl", TypeAdapter(Query))},
         qrels=read_qrels(folder / "qrels.txt", quoted=True),
         rankings=read_trec_run(folder / f"{mode}.run", quoted=True),
         per_query=measured.per_query,
-        titles=TypeAdapter(dict[str, str]).validate_json((folder / "titles.json").read_text("utf-8")),
-        explanations=dict(_explanations(folder / f"{mode}.explanations.jsonl")),
+        titles=_validated(TypeAdapter(dict[str, str]), _json(folder / "titles.json"), folder / "titles.json"),
+        explanations=_explanations(folder, f"{mode}.explanations.jsonl", bundle),
     )
 
 
 def _parse(path: Path) -> _Bundle:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as exc:
-        raise InvalidRequest(f"{str(path)!r} cannot be read: {exc}; measure again") from exc
+    values = _json(path)
     number = values.get("format") if isinstance(values, dict) else None
     if number != FORMAT:
         raise InvalidRequest(
             f"{str(path)!r} has format {number!r}, this Footnote reads {FORMAT}; measure again with `footnote eval run`"
         )
-    try:
-        return _Bundle.model_validate(values)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))
-        raise InvalidRequest(f"{str(path)!r}: {name}: {first['msg']}; measure again") from exc
+    return _validated(TypeAdapter(_Bundle), values, path)
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
@@ -164,32 +156,39 @@ def _side(path: Path, mode: str, bundle: _Bundle) -> Side:
     )
 
 
-def _explanations(path: Path) -> Iterator[tuple[str, Explanation]]:
-    if not path.is_file():
-        return
-    adapter = TypeAdapter(Explanation)
-    for values in _json_lines(path):
-        query_id = values.pop("query_id")
-        try:
-            yield query_id, adapter.validate_python(values)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            raise InvalidRequest(
-                f"{str(path)!r}, query {query_id!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}; measure again"
-            ) from exc
+def _explanations(folder: Path, name: str, bundle: _Bundle) -> dict[str, Explanation]:
+    if name not in bundle.files:
+        return {}
+    return {one.query_id: one.explanation for one in _json_lines(folder / name, TypeAdapter(Explained))}
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Of a file whose hash was right, so that only a bundle of another hand can be wrong."""
+def _json_lines(path: Path, kind: TypeAdapter[_T]) -> Iterator[_T]:
     with path.open(encoding="utf-8", newline="\n") as stream:
         for number, line in enumerate(stream, start=1):
-            try:
-                values = json.loads(line)
-            except ValueError as exc:
-                raise InvalidRequest(f"{str(path)!r}, line {number}: {exc}") from exc
-            if not isinstance(values, dict) or not isinstance(values.get("query_id"), str):
-                raise InvalidRequest(f"{str(path)!r}, line {number}: expected an object with a 'query_id'")
-            yield values
+            yield _validated(kind, _loaded(line, path), path, f"line {number}: ")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return _loaded(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidRequest(f"{str(path)!r} cannot be read: {exc}; measure again") from exc
+
+
+def _loaded(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequest(f"{str(path)!r} cannot be read: {exc}; measure again") from exc
+
+
+def _validated(kind: TypeAdapter[_T], values: Any, path: Path, where: str = "") -> _T:
+    try:
+        return kind.validate_python(values)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidRequest(f"{str(path)!r}, {where}{name}: {first['msg']}; measure again") from exc
 
 
 def _open_run(path: Path, qrels: Mapping[str, Mapping[str, int]] | None) -> Run:

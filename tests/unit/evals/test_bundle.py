@@ -1,5 +1,6 @@
 """Bundles: written by an evaluation, opened for a comparison; what was tampered with is refused."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -153,6 +154,24 @@ def test_a_bundle_of_another_shape_is_refused(tmp_path: Path, change: Edit, mess
     """With the file, the field and what to do."""
     folder = edit(bundle(tmp_path / "b"), change)
     with pytest.raises(InvalidRequest, match=message):
+        open_sides(folder, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("titles.json", "[]"),
+        ("titles.json", '{"a": 1}'),
+        ("queries.jsonl", '{"query_id": "q"}'),
+        ("queries.jsonl", "{"),
+    ],
+)
+def test_files_of_another_shape_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    """Even when their hash is that of the list: a bundle of another hand."""
+    folder = bundle(tmp_path / "b")
+    (folder / name).write_text(text, encoding="utf-8")
+    edit(folder, lambda values: values["files"].update({name: hashlib.sha256(text.encode()).hexdigest()}))
+    with pytest.raises(InvalidRequest, match=rf"{name}.*measure again"):
         open_sides(folder, folder)
 
 
