@@ -32,7 +32,9 @@ def chunks_of(*texts: str) -> list[StoredChunk]:
 @pytest.fixture(scope="session")
 def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with one label, as sentence-transformers reads cross-encoders; its window is 64 tokens."""
+    torch = pytest.importorskip("torch")
     pytest.importorskip("sentence_transformers")
+    torch.set_num_threads(1)  # for so small a model, threads only wait for each other
     return make_bert(tmp_path_factory.mktemp("tiny") / "tiny-ranker")
 
 
