@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.comparison.gate import GATED
 from evals.comparison.records import Side
 from evals.datasets import Dataset
 from evals.indexing import Indexed
@@ -78,7 +79,8 @@ class Bench:
                 qrels=self.dataset.qrels,
                 own=self.dataset.own_documents,
             )
-        return run_of(self.dataset, found.scores.per_query)
+        gated = {one: {name: values[name] for name in GATED} for one, values in found.scores.per_query.items()}
+        return run_of(self.dataset, gated)
 
 
 def open_bench(dataset: Dataset, made: Indexed) -> Bench:
@@ -200,7 +202,7 @@ def _int4_encoder(bench: Bench) -> System:
 
 
 def coarsen(source: Path, target: Path) -> None:
-    """Write the model folder `source` to `target` with the weights of its matrix products in 15 steps; tables and scales stay."""
+    """Copy the model folder `source` with the weights of its matrix products in 15 steps; tables and scales stay."""
     import onnx
     from onnx import numpy_helper
 
