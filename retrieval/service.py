@@ -24,11 +24,9 @@ MAX_ANSWER_BYTES = 256 * 2**20
 """No answer to a batch is as large; what is, comes from something else than a model server."""
 MAX_DELAY = 30.0
 """Seconds between two tries, unless the server asks for more."""
-PASSING = (408, 409, 425, 429)
-"""Statuses below 500 that may pass: timeout, conflict, too early, too many requests."""
-REFUSING = (400, 413, 422, 500)
-"""Statuses by which a request that is too large is refused: vLLM and OpenAI, TEI, TEI and FastAPI, llama.cpp."""
-_TOO_LARGE = re.compile(
+PASSING = (408, 409, 424, 425, 429)
+"""Statuses below 500 that may pass: timeout, conflict, failed inference (TEI), too early, too many requests."""
+_SAYS_TOO_LARGE = re.compile(
     r"too (large|long|big|many)|batch ?size|maximum|max_|exceed|context (length|size|window)|at most|no more than"
     r"|longer than|larger than|length limit",
     re.IGNORECASE,
@@ -55,24 +53,24 @@ class Address:
     api_key: str
     url_setting: str
     key_setting: str
-    model_setting: str
+    body_settings: str
+    """Those that decide what is asked of the server, such as its model."""
     example: str
     """Of a URL."""
 
     def check(self) -> None:
         """Raise ConfigError for what would fail later in words that tell less, or tell too much."""
+        if "@" in self.url:  # first, so that no other message shows it
+            raise ConfigError(f"{self.url_setting} holds a user or password; give a token as {self.key_setting}")
         try:
             parsed = httpx.URL(self.url)
-        except httpx.InvalidURL as exc:
-            raise ConfigError(f"{self.url_setting} is no address: {exc}; give one like {self.example!r}") from exc
-        if parsed.userinfo:
-            raise ConfigError(f"{self.url_setting} holds a user or password; give a token as {self.key_setting}")
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+            is_address = parsed.scheme in ("http", "https") and parsed.host != "" and (parsed.port or 80) < 2**16
+        except httpx.InvalidURL:
+            is_address = False
+        if not is_address:
             raise ConfigError(f"{self.url_setting} {self.url!r} is no address; give one like {self.example!r}")
         if parsed.query or parsed.fragment:
-            raise ConfigError(
-                f"{self.url_setting} {self.url!r} has a query or fragment; give one like {self.example!r}"
-            )
+            raise ConfigError(f"{self.url_setting} {self.url!r} has a query; give one like {self.example!r}")
         if not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
             # The HTTP library would say so with the key in its words.
             raise ConfigError(f"{self.key_setting} holds a blank, a line break or a character outside ASCII")
@@ -145,36 +143,41 @@ class JsonService:
             return json.loads(content)
         except (ValueError, RecursionError) as exc:
             raise ServiceError(
-                f"{where} sent {self._shown(content)!r}, which is no JSON; check {self._address.url_setting}"
+                f"{where} sent {self.shown(_words(content))!r}, which is no JSON; check {self._address.url_setting}"
             ) from exc
 
     def _refusal(self, response: httpx.Response, content: bytes) -> Exception:
-        status = response.status_code
-        said = self._shown(content)
-        text = f"{self._name} at {self._address.url} answered {status}: {said}"
-        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE or (status in REFUSING and _TOO_LARGE.search(said)):
+        status, said = response.status_code, _words(content)
+        text = f"{self._name} at {self._address.url} answered {status}: {self.shown(said)}"
+        if _is_too_large(status, said):
             return ServiceTooLarge(text)
         if status >= 500 or status in PASSING:
             return _Passing(text, retry_after(response.headers.get("retry-after", "")))
         address = self._address
         if status in (401, 403):
             return ServiceError(f"{text}; check {address.key_setting}")
-        return ServiceError(
-            f"{text}; check {address.url_setting}, for example {address.example!r}, and {address.model_setting}"
-        )
+        if status in (404, 405) or status < 400:
+            where = f"{address.url_setting}, which is like {address.example!r}"
+            return ServiceError(f"{text}; check {where}, and {address.body_settings}")
+        return ServiceError(f"{text}; check {address.body_settings}")
 
-    def _shown(self, content: bytes) -> str:
-        """The server's words, shortened; a server that repeats our key does not bring it into a log."""
-        said = _words(content)
-        if self._address.api_key:
-            said = said.replace(self._address.api_key, "(secret)")
-        return said[:MAX_ERROR_CHARACTERS]
+    def shown(self, said: str) -> str:
+        """The beginning of what a server says, without our key, which some repeat."""
+        key = self._address.api_key
+        return (said.replace(key, "(secret)") if key else said)[:MAX_ERROR_CHARACTERS]
+
+
+def _is_too_large(status: int, said: str) -> bool:
+    """TEI says 413 or 422, OpenAI and vLLM 400, llama.cpp 500."""
+    if status in (400, 422):
+        return bool(_SAYS_TOO_LARGE.search(said)) and "dimension" not in said
+    return status == 413 or (status == 500 and "too large" in said)
 
 
 def retry_after(value: str) -> float:
     """Seconds from a Retry-After header, which has them or a date; 0 when it has neither."""
     try:
-        return min(max(0.0, float(value)), 1e9)
+        return min(max(0.0, float(value)), 1e9)  # of what is no number, too, 0
     except ValueError:
         pass
     try:

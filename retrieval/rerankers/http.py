@@ -64,7 +64,7 @@ class HttpReranker:
             api_key=api_key,
             url_setting="retrieval.rerank_url",
             key_setting="retrieval.rerank_api_key",
-            model_setting="retrieval.rerank_model" if self._api == "cohere" else "retrieval.rerank_api",
+            body_settings="retrieval.rerank_model and retrieval.rerank_api",
             example="http://localhost:8080",
         )
         self._service = JsonService(

@@ -116,7 +116,7 @@ class PairTokenizer:
         self._source = load
         self._window = window
         self._lock = threading.Lock()
-        self._loaded: Any = None
+        self._loaded: tuple[Any, _Layout] | None = None
 
     def ids(self, text: str) -> Ids:
         """Ids of the tokens of `text`, all of them and no special ones; shape (tokens,)."""
