@@ -7,7 +7,7 @@ from typing import cast
 from generation import prompt
 from generation.citations import Citer
 from generation.declining import no_evidence, says_unknown, unknown_to_model, unverified
-from generation.evidence import Assessor, Evidence, located
+from generation.evidence import Assessor, Evidence, combined, located
 from generation.markers import Claim, ClaimParser
 from generation.ports import ChatModel, ChatRequest, Retriever
 from generation.records import Answer, AnswerEvent, AnswerStatus, AnswerStream, Sentence, SentenceEvent, Usage
@@ -93,9 +93,18 @@ class _Run:
         self._asked = retrieval.plan.query or question
         """The question complete in itself: what evidence is weighed for, and what the chat model is asked."""
         self._embedder = answerer.retriever.embedders.of(snapshot.info.embedder)
-        self.evidence: Evidence = Assessor(self._embedder).assess(
-            self._asked, retrieval.chunks, analyzer=self._analyzer, query_vector=retrieval.query_vector
-        )
+        self.evidence = self._assessed()
+
+    def _assessed(self) -> Evidence:
+        """The evidence for the question; of one that consists of others, for those of them that there is some for."""
+        assessor, chunks = Assessor(self._embedder), self._retrieval.chunks
+        parts = {part: assessor.assess(part, chunks, analyzer=self._analyzer) for part in self._retrieval.plan.parts}
+        enough = [found for found in parts.values() if found.score >= self._answerer.settings.threshold]
+        if not enough:
+            vector = self._retrieval.query_vector
+            return assessor.assess(self._asked, chunks, analyzer=self._analyzer, query_vector=vector)
+        self._notes += tuple(f"not answered: {part}" for part, found in parts.items() if found not in enough)
+        return combined(enough)
 
     def write(self) -> Iterator[AnswerStream]:
         """Let the chat model write, and show what is verified.

@@ -66,6 +66,26 @@ class Evidence:
     """Content words of the question, as written there, that the best chunk does not have."""
 
 
+def combined(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of a question that consists of others: the best sentence of each comes first, and then the next.
+
+    A sentence's score becomes its share of the best one's of its part, for what answers one part well may be of no use
+    to another. The whole is as likely answered as its likeliest part.
+    """
+    best: dict[tuple[str, int], Candidate] = {}
+    for evidence in parts:
+        for candidate in evidence.candidates:
+            place = candidate.doc_id, candidate.start
+            scaled = replace(candidate, score=round(candidate.score / (evidence.candidates[0].score or 1.0), 4))
+            if place not in best or best[place].score < scaled.score:
+                best[place] = scaled
+    return Evidence(
+        score=max((evidence.score for evidence in parts), default=0.0),
+        candidates=tuple(sorted(best.values(), key=lambda candidate: -candidate.score)),
+        missing=tuple(dict.fromkeys(word for evidence in parts for word in evidence.missing)),
+    )
+
+
 def located(evidence: Evidence, passages: Sequence[ScoredChunk]) -> Evidence:
     """The same evidence with the numbers that its sentences have in `passages`; without those that are not there."""
     found = []

@@ -133,17 +133,25 @@ def _problem(reply: Reply, query: str, history: Sequence[Turn]) -> str:
     return ""
 
 
+def _missing(there: str, here: str) -> list[str]:
+    """What of one text has to be in another and is not: identifiers and numbers whole, quoted phrases anywhere."""
+    whole = set(_marks(here))
+    return [
+        repr(mark)
+        for mark in _marks(there)
+        if mark not in whole and (is_identifier(mark) or mark[0].isdigit() or mark not in here)
+    ]
+
+
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d.,]*\d(?!\w)")
 
 
-def _missing(there: str, here: str) -> list[str]:
-    """What of one text has to be in another and is not: identifiers and numbers whole, quoted phrases anywhere."""
-    whole = {*identifiers(here), *_NUMBER.findall(here)}
-    return [
-        repr(mark)
-        for mark in dict.fromkeys([*identifiers(there), *_NUMBER.findall(there)])
-        if mark not in whole and (is_identifier(mark) or mark[0].isdigit() or mark not in here)
-    ]
+def _marks(text: str) -> list[str]:
+    """Identifiers and quoted phrases, then the numbers of two digits and more beside them."""
+    found = list(identifiers(text))
+    for mark in found:
+        text = text.replace(mark, " ")
+    return list(dict.fromkeys([*found, *_NUMBER.findall(text)]))
 
 
 def _messages(query: str, history: Sequence[Turn]) -> tuple[Message, ...]:

@@ -132,12 +132,12 @@ def _with_head(things: list[str]) -> list[str]:
 
 
 _SENTENCE_BREAK = re.compile(r"(?<=[?])[\s»”\"')]+(?=\S)|(?<=[.!])\s+(?=[A-Z█])")
+_NO_NOUN = rf"(?:{_AUX}|to|the|a|an|this|that|these|those|my|our|your|his|her|its|their|i|we|you|it|he|she|they)\b"
 _JOINT = re.compile(
     r"(?:\s*;\s*(?:and\s+|but\s+)?|,?\s+(?:and|but)\s+)(?:also\s+|then\s+|if\s+(?:so|not|yes),?\s+(?:then\s+)?)?"
     # "and how do I", "; where is", "and also what are": in the order of words that a question has
-    rf"(?=(?P<question>(?:(?:{_WH}(?:\s+(?:much|many|long|often|far|old|soon|big|high|fast))?"
-    rf"(?:\s+(?!{_AUX}\b|to\b)[\w-]+)?\s+(?P<aux>{_AUX}))\b|how\s+to\b|{_AUX}\s+(?:i|we|you|it|they"
-    r"|he|she|there|the|this|that|these|those|a|an|my|our|its|their)\b)))",
+    rf"(?=(?P<question>{_WH}\s+(?:(?!{_NO_NOUN})[\w-]+\s+){{0,3}}{_AUX}\b|how\s+(?:to|many|much|long|often|far|old)\b"
+    rf"|who\s+[a-z]|{_AUX}\s+(?:i|we|you|it|they|he|she|there|the|this|that|these|those|a|an|my|our|its|their)\b))",
     re.IGNORECASE,
 )
 _EMBEDDED = re.compile(rf"(?<!^)\b(?:{_WH}|that|whether|if)\b", re.IGNORECASE)

@@ -213,6 +213,7 @@ def test_a_pasted_document_is_not_carried_over() -> None:
     [
         ("What is Footnote and how do I install it?", ("What is Footnote?", "how do I install it? (Footnote)")),
         ("What does ERR-2047 mean and how do I fix it?", ("What does ERR-2047 mean?", "how do I fix it? (ERR-2047)")),
+        ("What does it weigh and who built it?", ("What does it weigh?", "who built it? (weigh)")),
         ("What is MV Fulmar? Who is her master?", ("What is MV Fulmar?", "Who is her master? (MV Fulmar)")),
         ("How much is a dog, and where can it stay?", ("How much is a dog?", "where can it stay? (dog)")),
         ("I have a tandem. Where is it put? Is it safe?", ("Where is it put? (tandem)", "Is it safe? (put tandem)")),
