@@ -88,7 +88,9 @@ def vectors(texts: Sequence[str], dimension: int = 64) -> list[list[float]]:
 
 
 def openai_embeddings(call: Call) -> Reply:
-    """What /v1/embeddings answers, in as many dimensions as were asked for, else 64."""
+    """What /v1/embeddings answers, in as many dimensions as were asked for, else 64; it refuses empty texts."""
+    if not all(text.strip() for text in call.body["input"]):
+        return Reply({"error": {"message": "'$.input' is invalid.", "type": "invalid_request_error"}}, 400)
     made = vectors(call.body["input"], call.body.get("dimensions", 64))
     data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(made)]
     usage = {"prompt_tokens": 3, "total_tokens": 3}
@@ -96,8 +98,11 @@ def openai_embeddings(call: Call) -> Reply:
 
 
 def bedrock_embeddings(call: Call) -> Reply:
-    """What /model/ID/invoke answers, for the families of Titan and Cohere."""
+    """What /model/ID/invoke answers, for the families of Titan and Cohere; it refuses empty texts."""
     body = call.body
+    if not all(text.strip() and len(text) <= 50_000 for text in body.get("texts", [body.get("inputText")])):
+        error = {"message": "Malformed input request: #/inputText: expected minLength: 1, actual: 0"}
+        return Reply(error, 400, {"x-amzn-errortype": "ValidationException"})
     if "inputText" in body:
         (vector,) = vectors([body["inputText"]], body.get("dimensions", 1536))
         return Reply({"embedding": vector, "inputTextTokenCount": 3, "embeddingsByType": {"float": vector}})

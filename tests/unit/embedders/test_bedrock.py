@@ -2,12 +2,13 @@
 
 import pickle
 import sys
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
 import pytest
 
-from retrieval.embedders.bedrock import BedrockEmbedder
+from retrieval.embedders.bedrock import PARALLEL, BedrockEmbedder
 from retrieval.embedders.service import ServiceOptions
 from retrieval.errors import ConfigError, EmbedderError, EmbedderUnavailable, MissingExtra
 from tests.fakes import FakeEmbedder
@@ -64,7 +65,7 @@ def test_titan_v1_has_no_choice() -> None:
 @pytest.mark.parametrize("model", [COHERE, "cohere.embed-multilingual-v3"])
 def test_cohere_v3_tells_queries_from_documents(model: str) -> None:
     """By `input_type`; up to 96 texts in a request, none over 2,048 characters."""
-    texts = [f"{i} " + "w" * 3000 for i in range(100)]
+    texts = [f"{i} " + "Pump " * 600 for i in range(100)]
     with serving(then=bedrock_embeddings) as served:
         embedder = make(served.url, model, batch=500)
         embedder.embed_queries(["pump"])
@@ -255,10 +256,6 @@ def test_it_is_the_same_in_another_process() -> None:
 
 def test_requests_go_side_by_side() -> None:
     """For the way there and back is what takes time; never more than stated."""
-    from threading import Barrier, BrokenBarrierError
-
-    from retrieval.embedders.bedrock import PARALLEL
-
     together = Barrier(PARALLEL, timeout=5)
 
     def wait_for_all(call: Call) -> Reply:

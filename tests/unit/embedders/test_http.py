@@ -6,6 +6,7 @@ import struct
 import time
 from email.utils import formatdate
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,17 @@ def test_what_is_too_much_is_halved(status: int, said: object) -> None:
         assert [len(call.body["input"]) for call in served.calls[7:]] == [2, 2, 2, 2]
 
 
+def test_dimensions_that_are_too_many_are_no_matter_of_size() -> None:
+    """Halving would not help; the error names the setting."""
+    said = {"error": {"message": "dimensions must be at most 512"}}
+    with (
+        serving(then=lambda _: Reply(said, 400)) as served,
+        pytest.raises(EmbedderError, match=r"at most 512; check .*retrieval\.dimensions"),
+    ):
+        make(served.url, dimensions=9999).embed_documents(["pump", "valve"])
+    assert len(served.calls) == 1
+
+
 def test_one_text_that_is_too_long_is_named() -> None:
     """With the settings that keep it from happening."""
     said = {"error": {"message": "This model's maximum context length is 512 tokens. However, you requested 600"}}
@@ -342,19 +354,37 @@ def test_an_answer_that_breaks_off_is_tried_again() -> None:
 
 
 def test_the_first_error_ends_the_other_requests() -> None:
-    """Those that wait to try again do not go on for minutes, and those that have not begun do not begin."""
+    """Those that wait to try again stop waiting, and those that have not begun do not begin."""
+    together = Barrier(http.PARALLEL, timeout=10)
 
     def mixed(call: Call) -> Reply:
-        if any("bad" in text for text in call.body["input"]):
+        (text,) = call.body["input"]
+        if text == "wait":
+            together.wait()
+        elif text == "bad":
             return Reply({"error": "no"}, 401)
-        return Reply(b"", 503, {"retry-after": "50"})
+        else:
+            return Reply(b"", 503, {"retry-after": "50"})
+        return openai_embeddings(call)
 
     with serving(then=mixed) as served:
+        embedder = make(served.url, batch=1)
         begin = time.perf_counter()
         with pytest.raises(EmbedderError, match="401"):
-            make(served.url, batch=1).embed_documents([*(f"pump {i}" for i in range(3)), *(["bad"] * 20)])
-        assert time.perf_counter() - begin < 5
-    assert len(served.calls) < 23
+            embedder.embed_documents([*(f"pump {i}" for i in range(http.PARALLEL - 1)), *(["bad"] * 20)])
+        assert len(served.calls) < 23
+        embedder.embed_documents(["wait"] * http.PARALLEL)
+        assert time.perf_counter() - begin < 20
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what the configuration names is talked to."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(then=openai_embeddings) as served:
+        assert make(served.url, retries=0).embed_queries(["pump"]).shape == (1, 64)
 
 
 @pytest.mark.parametrize(
