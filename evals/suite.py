@@ -106,7 +106,7 @@ def evaluate(suite: Suite, retriever: Retriever, snapshot: Snapshot, *, explain:
         "default", retriever, snapshot=snapshot, queries=suite.queries, qrels=suite.qrels, explain=explain
     )
     return Evaluation(
-        dataset=suite.path.resolve().stem,
+        dataset=suite.path.stem if suite.path.is_file() else suite.path.resolve().name,
         split="test",
         queries=suite.queries,
         qrels=suite.qrels,

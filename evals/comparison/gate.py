@@ -2,11 +2,12 @@
 
 A gated metric fails when the candidate is worse by at least the minimum effect AND by more than chance explains. One of
 both alone is a warning: a loss that is certain but too small to matter, or one that would matter but may be chance.
-Whatever is missing fails too, for a mean over what happens to be there can hide any loss.
+Whatever is missing fails too, for a mean over what happens to be there can hide any loss; so do too few queries for any
+loss to show, for a gate that cannot fail is none.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from evals.comparison.moved import moved_queries
@@ -145,8 +146,9 @@ def _with_outcomes(metrics: Sequence[MetricComparison]) -> list[MetricComparison
 def _judged(metric: MetricComparison, rules: Rules) -> MetricComparison:
     if not metric.gated:
         return metric
-    if metric.difference is None or metric.p_adjusted is None:
-        return replace(metric, outcome="fail", reason=metric.problem)
+    problem = metric.problem or _too_few(metric, rules)
+    if problem or metric.difference is None or metric.p_adjusted is None:
+        return replace(metric, outcome="fail", reason=problem)
     large = metric.difference < 0 and -metric.difference >= rules.min_effect - _TOLERANCE
     certain = metric.p_adjusted < rules.alpha
     if not (large or certain):
@@ -155,14 +157,22 @@ def _judged(metric: MetricComparison, rules: Rules) -> MetricComparison:
     if large and certain:
         return replace(metric, outcome="fail", reason=f"{lost}.")
     if certain:
-        least = f"{100 * rules.min_effect:g} points"
-        return replace(metric, outcome="warn", reason=f"{lost}: not chance, but less than the {least} that matter.")
-    reason = f"{lost}: that may be chance"
-    if metric.detectable is not None:
-        reason += (
-            f"; with {metric.queries:,} queries a loss of {100 * metric.detectable:.1f} is seen four times in five"
-        )
-    return replace(metric, outcome="warn", reason=f"{reason}.")
+        doubt = f"not chance, but less than the {100 * rules.min_effect:g} points that matter"
+    else:
+        doubt = "that may be chance"
+        if metric.detectable is not None:
+            seen = f"{100 * metric.detectable:.1f}"
+            doubt += f"; with {metric.queries:,} queries a loss of {seen} is seen four times in five"
+    return replace(metric, outcome="warn", reason=f"{lost}: {doubt}.")
+
+
+def _too_few(metric: MetricComparison, rules: Rules) -> str:
+    """The smallest p that the permutation test can give is that of all queries losing: 2 ** -queries."""
+    enough = math.floor(math.log2(len(rules.metrics) / rules.alpha)) + 1
+    if metric.queries >= enough:
+        return ""
+    asked = _count(metric.pairs, "query", "queries")
+    return f"{metric.metric}: {asked} could not show any loss, however large; take {enough} at least."
 
 
 def _verdict(metrics: Sequence[MetricComparison], missing: Sequence[str]) -> Verdict:
@@ -213,7 +223,7 @@ def _shown(p_value: float) -> str:
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1g}"
 
 
-def _count(names: Sequence[str], one: str, many: str) -> str:
+def _count(names: Collection[str], one: str, many: str) -> str:
     return f"{len(names):,} {one if len(names) == 1 else many}"
 
 

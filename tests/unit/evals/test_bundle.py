@@ -92,7 +92,7 @@ def test_what_was_measured_comes_back(tmp_path: Path) -> None:
     assert side.settings["retrieval.dense_weight"] == RetrievalSettings().dense_weight
     assert side.settings["chunking.chunk_tokens"] == 200
     assert side.settings["embedder.name"] == "fake"
-    assert compare(run, same).verdict.outcome == "pass"
+    assert compare(run, same).missing == ()
 
 
 def test_values_keep_every_bit(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_runs_of_other_systems_are_compared(tmp_path: Path) -> None:
     assert plain.per_query["q1"]["nDCG@10"] == 1.0
     assert plain.notes == ("Queries of other.run without judgements, which do not count: 1.",)
     both = open_sides(tmp_path / "other.run", tmp_path / "other.run", qrels=tmp_path / "qrels.tsv")
-    assert compare(*both).verdict.outcome == "pass"
+    assert compare(*both).metrics[0].difference == 0.0
     with pytest.raises(InvalidRequest, match="--qrels FILE"):
         open_sides(tmp_path / "other.run", tmp_path / "other.run")
     with pytest.raises(InvalidRequest, match="judgements of their own"):

@@ -104,6 +104,19 @@ def test_a_query_that_a_side_lacks_fails() -> None:
         assert found.metrics[0].difference is None
 
 
+@pytest.mark.parametrize(("metrics", "enough"), [(("nDCG@10",), 6), (GATED, 7), (METRICS, 7)])
+def test_too_few_queries_fail(metrics: tuple[str, ...], enough: int) -> None:
+    """A gate that nothing could fail is none: with fewer, not even losing everything would be certain."""
+    rules = Rules(metrics, ALPHA, 0.01)
+    lost = compare(system([1.0] * enough), system([0.0] * enough), rules)
+    assert lost.metrics[0].p_adjusted is not None
+    assert lost.metrics[0].p_adjusted < ALPHA
+    few = [0.9] * (enough - 1)
+    found = compare(system(few), system(few), rules)
+    assert found.verdict.outcome == "fail"
+    assert found.verdict.reasons[0].endswith(f"could not show any loss, however large; take {enough} at least.")
+
+
 def test_sides_without_a_shared_query_fail() -> None:
     """Two evaluations of different sets."""
     found = compare(system({"a": 0.5}), system({"b": 0.5}), RULES)
