@@ -22,6 +22,7 @@ class RememberingView:
     """A view of a collection, for searches without a filter."""
 
     def __init__(self, wrapped: SearchView) -> None:
+        self.info: CollectionInfo = wrapped.info
         self._wrapped = wrapped
         self._answers: dict[Any, Any] = {}
         self._rows: dict[str, dict[str, Any]] = {}
@@ -30,10 +31,6 @@ class RememberingView:
     def snapshot(self) -> Snapshot:
         """The same, for those who ask for a whole snapshot and search only."""
         return cast("Snapshot", self)
-
-    @property
-    def info(self) -> CollectionInfo:
-        return self._wrapped.info
 
     def search_dense(self, vector: Vectors, *, k: int, filter: Filter | None = None) -> list[Hit]:
         return self._once(("dense", vector.tobytes(), k), lambda: self._wrapped.search_dense(vector, k=k), filter)
