@@ -47,7 +47,13 @@ def fill(place: RetrievalSettings, source: RetrievalSettings, collection: str, c
     with opened(source, collection) as snapshot:
         info = snapshot.info
     collections = build_collections(place)
-    collections.create(NAME, embedder=info.embedder, chunking=info.edition.chunking, language=info.language)
+    collections.create(
+        NAME,
+        embedder=info.embedder,
+        chunking=info.edition.chunking,
+        language=info.language,
+        token_code=info.edition.token_code,
+    )
     store = collections.open(NAME, writable=True)
     seconds, batch = 0.0, list[Replacement]()
 

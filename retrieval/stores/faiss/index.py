@@ -122,8 +122,9 @@ class IndexState:
             at, there = part.segment.positions(keys)
             if part.alive is not None:
                 there &= part.alive[at]
-            index = part.segment.postings
-            scores[there] = lexical.by_term(index, weights, at[there], average=self._average)
+            if there.any():
+                index = part.segment.postings
+                scores[there] = lexical.by_term(index, weights, at[there], average=self._average)
         return TermScores(ascending, np.array(chunks, dtype=np.int64), idf, scores)
 
     def _best(self, found: Sequence[Scored], k: int) -> list[Hit]:

@@ -91,9 +91,10 @@ def term_scores(
     for part, row in zip(state.parts, held, strict=True):
         among = np.isin(part.segment.keys, distinct)
         positions = np.flatnonzero(among if part.alive is None else among & part.alive)
-        found = np.zeros((len(distinct), len(terms)))
-        found[np.searchsorted(distinct, part.segment.keys[positions])] = _saturations(part, row, positions)
-        scores += found[np.searchsorted(distinct, wanted)]
+        if len(positions):
+            found = np.zeros((len(distinct), len(terms)))
+            found[np.searchsorted(distinct, part.segment.keys[positions])] = _saturations(part, row, positions)
+            scores += found[np.searchsorted(distinct, wanted)]
     scores *= np.array(weights) * idf
     return TermScores(terms, np.array(chunks, dtype=np.int64), idf, scores)
 

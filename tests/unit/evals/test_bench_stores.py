@@ -30,10 +30,11 @@ class OnlyFake:
 def source(tmp_path_factory: pytest.TempPathFactory) -> RetrievalSettings:
     settings = RetrievalSettings(path=tmp_path_factory.mktemp("data"))
     collections = build_collections(settings)
-    collections.create("c", embedder=FakeEmbedder().info)
+    tokens = FakeEmbedder(token_code="fake-1")
+    collections.create("c", embedder=tokens.info, token_code="fake-1")
     store = collections.open("c", writable=True)
     store.replace([
-        replacement(f"d{i}", [f"pump{i % 7} valve{i}", f"filter{i % 11} gasket"], title=f"Title {i}")
+        replacement(f"d{i}", [f"pump{i % 7} valve{i}", f"filter{i % 11} gasket"], title=f"Title {i}", embedder=tokens)
         for i in range(DOCUMENTS)
     ])  # fmt: skip
     store.close()
