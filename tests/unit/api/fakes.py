@@ -28,6 +28,7 @@ from retrieval.records import (
     SourceRecord,
     SourceStatus,
     StoredChunk,
+    TermScores,
     Turn,
     chunk_id,
 )
@@ -78,6 +79,12 @@ class FakeStore:
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
         raise NotImplementedError
 
+    def term_scores(self, terms: Mapping[str, float], chunk_ids: Sequence[str]) -> TermScores:
+        raise NotImplementedError
+
+    def token_vectors(self, chunk_ids: Sequence[str]) -> list[bytes]:
+        raise NotImplementedError
+
     def document(self, doc_id: str) -> Document:
         if doc_id not in self.by_id:
             raise DocumentNotFound(f"no document {doc_id!r} in 'demo'")
@@ -109,7 +116,7 @@ class FakeStore:
     def index(self, replacements: Sequence[Replacement], *, edition: int) -> int:
         raise NotImplementedError
 
-    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking) -> int:
+    def add_edition(self, *, embedder: EmbedderInfo, chunking: Chunking, token_code: str = "") -> int:
         raise NotImplementedError
 
     def switch(self, edition: int) -> None:
@@ -140,7 +147,13 @@ class FakeCollections:
         return sorted(self.stores)
 
     def create(
-        self, name: str, *, embedder: EmbedderInfo, chunking: Chunking = DEFAULT_CHUNKING, language: str = "english"
+        self,
+        name: str,
+        *,
+        embedder: EmbedderInfo,
+        chunking: Chunking = DEFAULT_CHUNKING,
+        language: str = "english",
+        token_code: str = "",
     ) -> None:
         raise CollectionExists(f"collection {name!r} is there already")
 
