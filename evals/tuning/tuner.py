@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,29 +49,24 @@ def tune(
     """
     rules = rules or Rules()
     _check(splits, rules)
+    opening = partial(indexed, retrieval=retrieval, ingest=ingest, work_path=work_path, on_event=on_event)
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(
-                indexed(split.tune, retrieval=retrieval, ingest=ingest, work_path=work_path, on_event=on_event)
-            )
-            for split in splits
-        ]
-        if not any(map(_keeps_tokens, opened)):
-            dimensions = [dimension for dimension in dimensions if not dimension.needs_tokens]
+        opened = [stack.enter_context(opening(split.tune)) for split in splits]
+        dimensions = [each for each in dimensions if not each.needs_tokens or any(map(_keeps_tokens, opened))]
         tried = space.draw(dimensions, retrieval, budget=rules.budget, seed=rules.seed)
         if len(tried) < 2:
             raise InvalidRequest("there is nothing to try beside the configured settings; give --vary other values")
-        sizes = [len(space.changed(settings, retrieval, dimensions)) for settings in tried]
+        changes = [space.changed(settings, retrieval, dimensions) for settings in tried]
+        sizes = [len(change) for change in changes]
         scores = _score_all(splits, opened, tried, rules.metric, on_scored)
         row = choosing.choose(scores, sizes, max_loss=rules.max_loss)
         both = [] if row is None else [tried[0], tried[row]]
-        judged = [
-            judge(split.report, index, both, rules.metric) for split, index in zip(splits, opened, strict=True) if both
-        ]
+        pairs = zip(splits, opened, strict=True)
+        judged = [judge(split.report, index, both, rules.metric) for split, index in pairs if both]
     validation = choosing.validate(scores, sizes, max_loss=rules.max_loss, folds=rules.folds)
     trials = [
-        Trial(space.changed(settings, retrieval, dimensions), float(gain), tuple(float(of[i].mean()) for of in scores))
-        for i, (settings, gain) in enumerate(zip(tried, choosing.gains(scores), strict=True))
+        Trial(change, float(gain), tuple(float(of_set[i].mean()) for of_set in scores))
+        for i, (change, gain) in enumerate(zip(changes, choosing.gains(scores), strict=True))
     ]
     chosen = None if row is None else trials[row]
     outcomes = _outcomes(splits, trials[0], chosen, judged, rules) if chosen else ()
