@@ -21,8 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.errors import ConfigError
+
 BLOCK = 128
 """Weights that share a scale in MatMulNBits."""
+
+MAX_BYTES = 2**31 - 2**20
+"""Of weights in 32 bits: a file is one protobuf message, which ends at 2 GB."""
 
 LIMIT = 64
 """Largest magnitude of a quantised weight in a matrix product."""
@@ -32,10 +37,16 @@ def export(module: Any, path: Path, *, inputs: Sequence[str], outputs: Mapping[s
     """Write a torch module as fp32 ONNX.
 
     `inputs` are integers of shape (batch, tokens) each. `outputs` is how many of the axes (batch, tokens) of each may
-    vary: 2 for a vector per token, 1 for something per text.
+    vary: 2 for a vector per token, 1 for something per text. Raises ConfigError for a model that no ONNX file holds.
     """
     import torch  # noqa: PLC0415 - seconds, and an extra
 
+    size = 4 * sum(parameter.numel() for parameter in module.parameters())
+    if size > MAX_BYTES:
+        raise ConfigError(
+            f"the model has {size / 2**30:.1f} GB of weights, and an ONNX file holds {MAX_BYTES / 2**30:.1f} GB at "
+            "most; use it unprepared, through sentence-transformers, or choose a smaller one"
+        )
     axes = {name: {0: "batch", 1: "tokens"} for name in inputs}
     axes |= {name: dict(list(enumerate(("batch", "tokens")))[:varying]) for name, varying in outputs.items()}
     example = torch.arange(1, 13).reshape(2, 6)

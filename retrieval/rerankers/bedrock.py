@@ -93,7 +93,7 @@ class BedrockReranker:
         }
         for _ in range(len(texts)):  # no page is empty
             page = self._call(request)
-            for result in page.get("results", ()):
+            for result in page.get("results") or ():
                 yield result.get("index"), result.get("relevanceScore")
             token = page.get("nextToken")
             if not token:

@@ -124,6 +124,16 @@ def test_a_model_that_strays_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_no_onnx_file_holds_is_refused(
+    tiny_cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size, the limit, and what to use instead, rather than a protobuf error after minutes."""
+    monkeypatch.setattr("retrieval.embedders.quantise.MAX_BYTES", 2**20)
+    with pytest.raises(ConfigError, match=r"0\.0 GB of weights.*through sentence-transformers"):
+        prepare_cross_encoder(tiny_cross_encoder, models_path=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_without_opinions_is_refused(tmp_path: Path) -> None:
     """One that gives all pairs the same score has no correlation at all."""
     import torch
