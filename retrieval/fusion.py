@@ -43,23 +43,25 @@ def convex(
     return ranked(fused)
 
 
-def blend(ranking: Sequence[Hit], scores: Sequence[float], *, weight: float) -> list[Hit]:
-    """Rank the first `len(scores)` hits of a ranking anew: its own scores against `scores`, whose share is `weight`.
+def blend(ranking: Sequence[Hit], signals: Sequence[tuple[float, Sequence[float]]]) -> list[Hit]:
+    """Rank the first hits of a ranking anew, by their own scores and by others.
 
-    Both are standardised over these hits. The others follow behind them, in the order they had.
+    `signals` are (weight, scores) with as many scores each, for as many first hits; weights add up to at most 1, and
+    what is left is the share of the hits' own scores. All are standardised over these hits. The other hits follow
+    behind, in the order they had.
     """
-    head, rest = ranking[: len(scores)], ranking[len(scores) :]
-    own = standardised([hit.score for hit in head])
-    mixed = ranked(
-        {
-            hit.chunk_id: (1.0 - weight) * former + weight * other
-            for hit, former, other in zip(head, own, standardised(scores), strict=True)
-        }
+    scored = min((len(scores) for _, scores in signals), default=0)
+    head, rest = ranking[:scored], ranking[scored:]
+    if not head:
+        return [*rest]
+    own = 1.0 - math.fsum(weight for weight, _ in signals)
+    shares = [(own, standardised([hit.score for hit in head]))]
+    shares += [(weight, standardised(scores)) for weight, scores in signals]
+    blended = ranked(
+        {hit.chunk_id: math.fsum(share * values[row] for share, values in shares) for row, hit in enumerate(head)}
     )
-    if not rest or not head:
-        return [*mixed, *rest]
     scale = _deviation([hit.score for hit in head]) or 1.0
-    return [*mixed, *(Hit(hit.chunk_id, mixed[-1].score + (hit.score - head[-1].score) / scale) for hit in rest)]
+    return [*blended, *(Hit(hit.chunk_id, blended[-1].score + (hit.score - head[-1].score) / scale) for hit in rest)]
 
 
 def neighbours(ranking: Sequence[Hit], adjacent: Mapping[str, Sequence[str]], *, weight: float) -> list[Hit]:

@@ -11,7 +11,7 @@ from retrieval import feedback, fusion
 from retrieval.analysis import analyzer
 from retrieval.filters import Filter
 from retrieval.ports import Embedders, SearchView, TokenEmbedder, Vectors
-from retrieval.records import Hit, adjacent_ids
+from retrieval.records import Hit, StoredChunk, adjacent_ids
 from retrieval.rerankers import late_interaction
 from retrieval.rerankers.late_interaction import LateInteractionReranker
 from retrieval.settings import RetrievalSettings
@@ -36,7 +36,9 @@ class Ranker:
         self._settings = settings
         self._late = LateInteractionReranker(embedders)
 
-    def rank(self, view: SearchView, text: str, *, depth: int, filter: Filter | None, trace: Trace) -> Ranking:
+    def rank(
+        self, view: SearchView, text: str, *, depth: int, filter: Filter | None, chunks: "Chunks", trace: Trace
+    ) -> Ranking:
         """The candidates of `text`: up to `depth` of each search, as one ranking."""
         # The edition says which model: after a switch, the first query that sees it embeds as it does.
         with trace.stage("embed"):
@@ -45,15 +47,16 @@ class Ranker:
         terms = {term: float(count) for term, count in Counter(analyzer(view.info.language).terms(text)).items()}
         trace.terms = terms
         rankings = self._search(view, vector, terms, depth=depth, filter=filter, trace=trace)
-        late = _Late(self._late, view, text, self._settings, trace) if self._compares(view, embedder) else None
-        hits = self._combined(rankings, late, trace)
+        late = self._late if self._compares(view, embedder) else None
+        signals = _Signals(late, view, text, terms, self._settings, chunks, trace)
+        hits = self._combined(rankings, signals, trace)
         if "dense" in rankings and self._settings.mode == "hybrid" and self._settings.feedback_weight > 0.0:
             with trace.stage("feedback"):
                 first = [hit.chunk_id for hit in hits[: self._settings.feedback_chunks]]
                 moved = feedback.rocchio(vector, view.vectors(first), weight=self._settings.feedback_weight)
                 rankings["dense"] = view.search_dense(moved, k=depth, filter=filter)
                 trace.ranked("feedback", rankings["dense"])
-            hits = self._combined(rankings, late, trace)
+            hits = self._combined(rankings, signals, trace)
         if self._settings.neighbour_weight > 0.0:
             with trace.stage("neighbours"):
                 near = {hit.chunk_id: adjacent_ids(hit.chunk_id) for hit in hits}
@@ -83,11 +86,11 @@ class Ranker:
                 trace.ranked("dense", rankings["dense"])
         return rankings
 
-    def _combined(self, rankings: Mapping[str, Sequence[Hit]], late: "_Late | None", trace: Trace) -> list[Hit]:
+    def _combined(self, rankings: Mapping[str, Sequence[Hit]], signals: "_Signals", trace: Trace) -> list[Hit]:
         with trace.stage("fuse"):
             hits = self._fuse(rankings)
             trace.ranked("fused", hits)
-        return late.blend(hits) if late else hits
+        return signals.blend(hits)
 
     def _fuse(self, rankings: Mapping[str, Sequence[Hit]]) -> list[Hit]:
         if len(rankings) == 1:
@@ -99,34 +102,90 @@ class Ranker:
         return fusion.convex([*rankings.values()], weights, normalization=self._settings.normalization)
 
     def _compares(self, view: SearchView, embedder: object) -> bool:
-        """Whether there are token vectors to compare with, and anybody wants it."""
-        kept = bool(view.info.edition.token_code) and isinstance(embedder, TokenEmbedder)
-        return kept and self._settings.late_weight > 0.0
+        """Whether there are token vectors to compare with."""
+        return bool(view.info.edition.token_code) and isinstance(embedder, TokenEmbedder)
 
 
-class _Late:
-    """Late interaction for one text: candidates that come again in the second round are not compared twice."""
+class Chunks:
+    """The chunks of one query, each read once."""
+
+    def __init__(self, view: SearchView, trace: Trace) -> None:
+        self._view = view
+        self._trace = trace
+        self._known: dict[str, StoredChunk] = {}
+
+    def read(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
+        """In the order given."""
+        if missing := [chunk_id for chunk_id in chunk_ids if chunk_id not in self._known]:
+            with self._trace.stage("fetch"):
+                self._known.update((found.chunk.chunk_id, found) for found in self._view.chunks(missing))
+        return [self._known[chunk_id] for chunk_id in chunk_ids]
+
+
+class _Signals:
+    """What the first results are compared with the text by, besides fusion: their token vectors and their titles.
+
+    Candidates that come again in the second round are not compared twice.
+    """
 
     def __init__(
-        self, reranker: LateInteractionReranker, view: SearchView, text: str, settings: RetrievalSettings, trace: Trace
+        self,
+        ranker: LateInteractionReranker | None,
+        view: SearchView,
+        text: str,
+        terms: Mapping[str, float],
+        settings: RetrievalSettings,
+        chunks: Chunks,
+        trace: Trace,
     ) -> None:
-        self._reranker = reranker
+        self._late = ranker
         self._view = view
         self._text = text
+        self._terms = terms
         self._settings = settings
+        self._chunks = chunks
         self._trace = trace
-        self._known: dict[str, tuple[float, int]] = {}
+        self._compared: dict[str, tuple[float, int]] = {}
+        self._titled: dict[str, float] = {}
+        self._idf: Mapping[str, float] | None = None
 
     def blend(self, hits: list[Hit]) -> list[Hit]:
         """The first `late_candidates` in a new order."""
-        with self._trace.stage("late"):
-            head = [hit.chunk_id for hit in hits[: self._settings.late_candidates]]
-            missing = [chunk_id for chunk_id in head if chunk_id not in self._known]
-            found = self._reranker.similarities(self._text, missing, snapshot=self._view)
-            self._known.update(zip(missing, found, strict=True))
-            similarities, sizes = [self._known[c][0] for c in head], [self._known[c][1] for c in head]
-            self._trace.ranked("late", fusion.ranked(dict(zip(head, similarities, strict=True))))
-            scores = late_interaction.combined(similarities, sizes)
-            blended = fusion.blend(hits, scores, weight=self._settings.late_weight)
-            self._trace.ranked("blended", blended)
+        head = [hit.chunk_id for hit in hits[: self._settings.late_candidates]]
+        signals: list[tuple[float, Sequence[float]]] = []
+        if self._late and self._settings.late_weight > 0.0:
+            signals.append((self._settings.late_weight, self._late_scores(head)))
+        if self._settings.title_weight > 0.0:
+            signals.append((self._settings.title_weight, self._title_scores(head)))
+        if not signals:
+            return hits
+        blended = fusion.blend(hits, signals)
+        self._trace.ranked("blended", blended)
         return blended
+
+    def _late_scores(self, head: Sequence[str]) -> list[float]:
+        assert self._late is not None  # noqa: S101 - the caller has looked
+        with self._trace.stage("late"):
+            missing = [chunk_id for chunk_id in head if chunk_id not in self._compared]
+            found = self._late.similarities(self._text, missing, snapshot=self._view)
+            self._compared.update(zip(missing, found, strict=True))
+            compared = [self._compared[chunk_id] for chunk_id in head]
+            similarities = [similarity for similarity, _ in compared]
+            self._trace.ranked("late", fusion.ranked(dict(zip(head, similarities, strict=True))))
+            return late_interaction.combined(similarities, [size for _, size in compared])
+
+    def _title_scores(self, head: Sequence[str]) -> list[float]:
+        """How much of the query stands in a chunk's title and headings: the share of its terms, by idf, 0..1."""
+        with self._trace.stage("title"):
+            if self._idf is None:
+                found = self._view.term_scores(self._terms, [])
+                self._idf = dict(zip(found.terms, found.idf.tolist(), strict=True))
+            total = sum(self._idf.values()) or 1.0
+            analysed = analyzer(self._view.info.language)
+            missing = [chunk_id for chunk_id in head if chunk_id not in self._titled]
+            for chunk_id, found_chunk in zip(missing, self._chunks.read(missing), strict=True):
+                held = self._idf.keys() & set(analysed.terms(found_chunk.chunk.context))
+                self._titled[chunk_id] = sum(self._idf[term] for term in held) / total
+            scores = [self._titled[chunk_id] for chunk_id in head]
+            self._trace.ranked("title", fusion.ranked(dict(zip(head, scores, strict=True))))
+            return scores

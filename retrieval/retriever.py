@@ -8,8 +8,8 @@ from retrieval import filters, fusion
 from retrieval.errors import InvalidQuery, RerankerError
 from retrieval.filters import Filter
 from retrieval.ports import Embedders, QueryPlanner, Reranker, SearchView, Snapshot, VectorStore
-from retrieval.ranking import Ranker, Ranking
-from retrieval.records import Hit, QueryPlan, Retrieval, ScoredChunk, StoredChunk, Turn
+from retrieval.ranking import Chunks, Ranker, Ranking
+from retrieval.records import Hit, QueryPlan, Retrieval, ScoredChunk, Turn
 from retrieval.settings import RetrievalSettings
 from retrieval.thinning import thin
 from retrieval.trace import Trace
@@ -60,9 +60,9 @@ class Retriever:
             if filter and info.documents:
                 filters.check_fields(filter, info.fields)
             trace = Trace()
+            chunks = Chunks(view, trace)
             plan = self._plan(query, history, info.language, trace)
-            ranking = self._ranked(view, plan, k, filter, trace)
-            chunks = _Chunks(view, trace)
+            ranking = self._ranked(view, plan, k, filter, chunks, trace)
             hits = self._reranked(view, plan.query, ranking.hits, chunks, trace)
             hits = thin(view, hits, k=k, settings=self.settings, read=chunks.read, trace=trace)
             results = _scored(hits, chunks, trace)
@@ -85,22 +85,24 @@ class Retriever:
             trace.notes.append(plan.note)
         return plan
 
-    def _ranked(self, view: SearchView, plan: QueryPlan, k: int, filter: Filter | None, trace: Trace) -> Ranking:
+    def _ranked(
+        self, view: SearchView, plan: QueryPlan, k: int, filter: Filter | None, chunks: Chunks, trace: Trace
+    ) -> Ranking:
         """Of a question of several parts, the rankings of the whole and of each part are fused by rank."""
         depth = max(k, self.settings.candidates)
-        whole = self._ranker.rank(view, plan.query, depth=depth, filter=filter, trace=trace)
+        whole = self._ranker.rank(view, plan.query, depth=depth, filter=filter, chunks=chunks, trace=trace)
         if not plan.parts:
             return whole
         rankings = [whole.hits]
         for number, part in enumerate(plan.parts, start=1):
             inner = Trace()
-            rankings.append(self._ranker.rank(view, part, depth=depth, filter=filter, trace=inner).hits)
+            rankings.append(self._ranker.rank(view, part, depth=depth, filter=filter, chunks=chunks, trace=inner).hits)
             trace.include(inner, f"part {number}", rankings[-1])
         hits = fusion.rrf(rankings, rank_constant=self.settings.rank_constant)
         trace.ranked("parts", hits)
         return Ranking(whole.vector, hits)
 
-    def _reranked(self, view: SearchView, query: str, hits: list[Hit], chunks: "_Chunks", trace: Trace) -> list[Hit]:
+    def _reranked(self, view: SearchView, query: str, hits: list[Hit], chunks: Chunks, trace: Trace) -> list[Hit]:
         """The first of the hits in the order of the reranker, when there is one."""
         if self._reranker is None or not hits:
             return hits
@@ -115,7 +117,7 @@ class Retriever:
             trace.notes.append(f"not reranked: {exc}")
             return hits
         trace.ranked("rerank", fusion.ranked(dict(zip(head, scores, strict=True))))
-        blended = fusion.blend(hits, scores, weight=self.settings.rerank_weight)
+        blended = fusion.blend(hits, [(self.settings.rerank_weight, scores)])
         trace.ranked("reranked", blended)
         return blended
 
@@ -140,23 +142,7 @@ def _check_scores(name: str, scores: Sequence[float], expected: int) -> None:
         raise RerankerError(f"{name} gave a score that is no finite number; look at its log, or switch it off")
 
 
-class _Chunks:
-    """The chunks of one query, each read once."""
-
-    def __init__(self, view: SearchView, trace: Trace) -> None:
-        self._view = view
-        self._trace = trace
-        self._known: dict[str, StoredChunk] = {}
-
-    def read(self, chunk_ids: Sequence[str]) -> list[StoredChunk]:
-        """In the order given."""
-        if missing := [chunk_id for chunk_id in chunk_ids if chunk_id not in self._known]:
-            with self._trace.stage("fetch"):
-                self._known.update((found.chunk.chunk_id, found) for found in self._view.chunks(missing))
-        return [self._known[chunk_id] for chunk_id in chunk_ids]
-
-
-def _scored(hits: Sequence[Hit], chunks: _Chunks, trace: Trace) -> tuple[ScoredChunk, ...]:
+def _scored(hits: Sequence[Hit], chunks: Chunks, trace: Trace) -> tuple[ScoredChunk, ...]:
     chunk_ids = [hit.chunk_id for hit in hits]
     stages = trace.scores(chunk_ids)
     return tuple(

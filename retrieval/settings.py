@@ -94,13 +94,18 @@ class RetrievalSettings(BaseModel):
     feedback_weight: float = Field(0.3, ge=0.0, le=1.0, description="How far; 0 switches feedback off.")
 
     late_weight: float = Field(
-        0.4,
+        0.35,
         ge=0.0,
-        le=1.0,
+        le=0.9,
         description="Share of late interaction (the encoder's token vectors, kept with the chunks) against the fused "
         "score; 0 switches it off.",
     )
-    late_candidates: int = Field(50, ge=1, le=1000, description="First results of fusion that it looks at.")
+    title_weight: float = Field(
+        0.05, ge=0.0, le=0.1, description="Share of how much of the query stands in title and headings; 0 is off."
+    )
+    late_candidates: int = Field(
+        50, ge=1, le=1000, description="First results of fusion that late interaction and titles are compared for."
+    )
     neighbour_weight: float = Field(
         0.0,
         ge=0.0,
