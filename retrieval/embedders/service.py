@@ -6,11 +6,12 @@ rows as texts, one dimension for all and always the same, finite numbers, no zer
 
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class ServiceEmbedder(ABC):
         self._batch = batch
         self._parallel = parallel
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._slots = threading.BoundedSemaphore(parallel)
 
     @cached_property
     def info(self) -> EmbedderInfo:
@@ -162,23 +163,36 @@ class ServiceEmbedder(ABC):
         stop = threading.Event()
         if len(batches) == 1:
             return [self.request(batches[0], query=query, stop=stop)]
-        pool = self._workers()
-        futures = [pool.submit(self.request, batch, query=query, stop=stop) for batch in batches]
+        waiting = deque(range(len(batches)))
+        results: SimpleQueue[tuple[int, Vectors | BaseException]] = SimpleQueue()
+
+        def work() -> None:
+            while True:
+                with self._slots:
+                    if stop.is_set():
+                        return
+                    try:
+                        number = waiting.popleft()
+                    except IndexError:
+                        return  # all are done or under way
+                    try:
+                        results.put((number, self.request(batches[number], query=query, stop=stop)))
+                    except BaseException as exc:  # handed over to the thread that waits, whatever it is
+                        results.put((number, exc))
+
+        # Daemons, not a pool: a command that is told to end does not wait for a server that is silent.
+        for _ in range(min(self._parallel, len(batches))):
+            threading.Thread(target=work, name="embed", daemon=True).start()
+        made: dict[int, Vectors] = {}
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            return [future.result() for future in futures]
+            while len(made) < len(batches):
+                number, result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                made[number] = result
         finally:
             stop.set()
-            for future in futures:
-                future.cancel()
-
-    def _workers(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="embed")
-            return self._pool
+        return [made[number] for number in range(len(batches))]
 
     def _fitted(self, text: str) -> str:
         """`text` as it can be sent: no lone surrogates, not empty, within the window."""

@@ -3,10 +3,12 @@
 import base64
 import pickle
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -174,6 +176,20 @@ def test_texts_go_in_batches_side_by_side() -> None:
     assert max(len(call.body["input"]) for call in served.calls) == 5
     assert 1 < served.most <= http.PARALLEL
     np.testing.assert_allclose(made, FakeEmbedder().embed_documents(texts), atol=1e-6)
+
+
+def test_callers_share_the_requests_that_there_may_be() -> None:
+    """Not so many each: it is one server."""
+
+    def slow(call: Call) -> Reply:
+        time.sleep(0.02)
+        return openai_embeddings(call)
+
+    with serving(then=slow) as served, ThreadPoolExecutor(3) as pool:
+        embedder = make(served.url, batch=1)
+        for made in pool.map(embedder.embed_documents, [[f"pump {i}" for i in range(12)]] * 3):
+            assert made.shape == (12, 64)
+    assert 1 < served.most <= http.PARALLEL
 
 
 @pytest.mark.parametrize(
@@ -375,6 +391,25 @@ def test_the_first_error_ends_the_other_requests() -> None:
         assert len(served.calls) < 23
         embedder.embed_documents(["wait"] * http.PARALLEL)
         assert time.perf_counter() - begin < 20
+
+
+def test_an_error_does_not_wait_for_requests_that_hang() -> None:
+    """Nor does the process that ends: threads that wait for a silent server do not keep it."""
+    over = Event()
+
+    def mixed(call: Call) -> Reply:
+        if call.body["input"] == ["bad"]:
+            return Reply({"error": "no"}, 401)
+        over.wait(10)
+        return openai_embeddings(call)
+
+    with serving(then=mixed) as served:
+        begin = time.perf_counter()
+        with pytest.raises(EmbedderError, match="401"):
+            make(served.url, batch=1, timeout=20).embed_documents(["pump 1", "pump 2", "bad"])
+        assert time.perf_counter() - begin < 5
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name == "embed")
+        over.set()
 
 
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
