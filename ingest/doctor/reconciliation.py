@@ -4,13 +4,14 @@ What lies inside a store is its keeper's concern; here is what all of them hold 
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from itertools import islice
 
 from retrieval.ports import Finding, Replacement, Snapshot
 from retrieval.records import DocumentInfo, SourceRecord, chunk_id, text_version
 
 _PAGE = 200
 """Documents read at a time, with their texts and chunks."""
+_PAGE_CHARACTERS = 8 * 2**20
+"""Of their texts together, but for a longer document, which is read by itself: some 100 MB with all vectors."""
 _LINES = 2_000
 
 Faulty = Set[tuple[str, int | None]]
@@ -90,7 +91,15 @@ def _documents(snapshot: Snapshot, *, unindexed: bool = False) -> Iterator[Docum
 
 
 def _pages(infos: Iterator[DocumentInfo]) -> Iterator[list[DocumentInfo]]:
-    while page := list(islice(infos, _PAGE)):
+    page: list[DocumentInfo] = []
+    characters = 0
+    for info in infos:
+        characters += info.characters
+        if page and (len(page) == _PAGE or characters > _PAGE_CHARACTERS):
+            yield page
+            page, characters = [], info.characters
+        page.append(info)
+    if page:
         yield page
 
 

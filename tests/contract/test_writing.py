@@ -289,6 +289,8 @@ def test_a_document_without_chunks_is_kept(store: VectorStore) -> None:
         lambda store, snapshot: snapshot.documents(after=NO_TEXT),
         lambda store, snapshot: snapshot.chunks(["a:000000", NO_TEXT]),
         lambda store, snapshot: snapshot.vectors(["a:000000", NO_TEXT]),
+        lambda store, snapshot: snapshot.token_vectors(["a:000000", NO_TEXT]),
+        lambda store, snapshot: snapshot.term_scores({"pump": 1.0}, ["a:000000", NO_TEXT]),
         lambda store, snapshot: snapshot.contents(["a", NO_TEXT]),
         lambda store, snapshot: snapshot.sources(uris=[NO_TEXT]),
         lambda store, snapshot: store.delete(["a", NO_TEXT]),

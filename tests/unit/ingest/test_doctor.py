@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest import chunking
-from ingest.doctor import checkup
+from ingest.doctor import checkup, reconciliation
 from ingest.doctor.checkup import Report
 from ingest.planning import plan
 from ingest.sources import Source, doc_id_for
@@ -111,6 +111,18 @@ def test_a_healthy_collection(collections: FaissCollections) -> None:
     report = checkup.examine(collections, "c")
     assert (report.found, report.remaining, report.documents) == ([], [], 6)
     assert report.chunks == 6 * len(made("d0.txt").chunks)
+
+
+@pytest.mark.parametrize(("characters", "expected"), [(10, [1] * 6), (1_200, [2] * 3), (8 * 2**20, [4, 2])])
+def test_long_documents_are_read_a_few_at_a_time(
+    collections: FaissCollections, monkeypatch: pytest.MonkeyPatch, characters: int, expected: list[int]
+) -> None:
+    """Each of them is looked at, however many fit in memory together."""
+    monkeypatch.setattr(reconciliation, "_PAGE", 4)
+    monkeypatch.setattr(reconciliation, "_PAGE_CHARACTERS", characters)
+    pages: list[int] = []
+    assert checkup.examine(collections, "c", on_page=pages.append).found == []
+    assert pages == expected
 
 
 def test_a_ledger_of_failures_archives_and_tombstones_is_healthy(
