@@ -63,7 +63,7 @@ def _checked(parts: Split) -> Split:
         if len(part.queries) < FEWEST:
             raise InvalidRequest(
                 f"{str(part.folder)!r}: {len(part.queries)} queries {what}, each side needs at least {FEWEST}; "
-                "ask more questions, or leave the settings as they are"
+                "ask more questions, or part them by another --seed"
             )
     return parts
 
