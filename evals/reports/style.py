@@ -8,7 +8,7 @@ CSS = """
   --paper: #14171b; --ink: #e6e9ed; --muted: #9aa5b1; --line: #353c45; --band: #1d2228;
   --better: #58a6e8; --worse: #f0883e; --pass: #4cc26b; --warn: #e0b341; --fail: #ff7b72; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
