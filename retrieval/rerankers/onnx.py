@@ -4,8 +4,7 @@ One pair per run of the graph, as many runs at a time as there are threads, for 
 it is faster than padded batches, and a pair's score does not depend on the other pairs.
 """
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from retrieval.cores import usable_cores
 from retrieval.embedders.manifest import MODEL, TOKENIZER, read_verified
 from retrieval.embedders.onnx import create_session
 from retrieval.embedders.tokenizer import encodable
-from retrieval.errors import ConfigError, EmbedderError, RerankerError
+from retrieval.errors import ConfigError
 from retrieval.ports import SearchView
 from retrieval.records import StoredChunk
 from retrieval.rerankers.manifest import Activation, read_cross_encoder
@@ -29,24 +28,24 @@ Ids = NDArray[np.int64]
 
 
 class OnnxReranker:
-    """The port `Reranker` on a model folder; files are read, verified and loaded at first use.
+    """The port `Reranker` on a model folder; files are read, verified and loaded at once, so that a server pays for it
+    when it starts and not with its first query.
 
     `threads` is how many pairs are scored at a time, 0 for one per core that this process may use; each takes one core.
-    Raises ModelInvalid when the folder is none of a cross-encoder; later, RerankerError when a file is missing or
-    differs from the manifest.
+    Raises ModelInvalid when the folder is none of a cross-encoder, or a file is missing or differs from its manifest.
     """
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
         if threads < 0:
             raise ConfigError(f"threads is {threads!r}; use 0 for one per core, or a positive number")
-        self._folder = folder
-        self._manifest = read_cross_encoder(folder)
-        self.name = f"onnx:{self._manifest.name}"
+        manifest = read_cross_encoder(folder)
+        self.name = f"onnx:{manifest.name}"
+        self._manifest = manifest
+        self._tokenizer = PairTokenizer(read_verified(folder, manifest, TOKENIZER), window=manifest.window)
+        self._session = create_session(read_verified(folder, manifest, MODEL))
         self._threads = threads or usable_cores()
-        self._lock = threading.Lock()
-        self._tokenizer = PairTokenizer(lambda: self._read(TOKENIZER), window=self._manifest.window)
-        self._session: Any = None
-        self._pool: ThreadPoolExecutor | None = None
+        # It starts no thread before there is work.
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rerank")
 
     def rerank(
         self,
@@ -63,7 +62,6 @@ class OnnxReranker:
         outputs = np.empty(len(texts), dtype=np.float64)
         if not len(texts):
             return outputs
-        session = self._load()
         query_ids = self._tokenizer.ids(query)
 
         def judge(row: int) -> None:
@@ -71,7 +69,7 @@ class OnnxReranker:
             given = {"input_ids": ids[np.newaxis]}
             if self._manifest.token_types:
                 given["token_type_ids"] = types[np.newaxis]
-            outputs[row] = session.run(["score"], given)[0][0]
+            outputs[row] = self._session.run(["score"], given)[0][0]
 
         # Longest first: the threads then finish at nearly the same time.
         rows = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
@@ -79,75 +77,45 @@ class OnnxReranker:
             for row in rows:
                 judge(row)
         else:
-            for _ in self._workers().map(judge, rows):
+            for _ in self._pool.map(judge, rows):
                 pass
         return outputs
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return read_verified(self._folder, self._manifest, name)
-        except EmbedderError as exc:
-            raise RerankerError(str(exc)) from exc
-
-    def _load(self) -> Any:
-        with self._lock:
-            if self._session is None:
-                try:
-                    self._session = create_session(self._read(MODEL))
-                except EmbedderError as exc:
-                    raise RerankerError(f"reranker {self.name!r}: {exc}; prepare the model again") from exc
-            return self._session
-
-    def _workers(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rerank")
-            return self._pool
 
 
 class PairTokenizer:
     """Query and text as one sequence, with the special tokens that the model's own tokenizer puts around them.
 
-    `load` returns the `tokenizer.json` when it is first needed. Thread-safe. The pairs are put together here: the
-    library would also make every combination of what it cuts off, which takes a minute for two very long texts.
+    `data` is a `tokenizer.json`. Thread-safe. The pairs are put together here: the library would also make every
+    combination of what it cuts off, which takes a minute for two very long texts.
     """
 
-    def __init__(self, load: Callable[[], bytes], *, window: int) -> None:
-        self._source = load
+    def __init__(self, data: bytes, *, window: int) -> None:
+        from tokenizers import Tokenizer  # noqa: PLC0415 - costs 50 ms that most commands need not pay
+
         self._window = window
-        self._lock = threading.Lock()
-        self._loaded: tuple[Any, _Layout] | None = None
+        self._tokenizer = Tokenizer.from_buffer(data)
+        self._tokenizer.no_padding()  # files carry the settings of whoever saved them
+        self._tokenizer.no_truncation()
+        self._layout = _layout(self._tokenizer.encode("a", "a"))
 
     def ids(self, text: str) -> Ids:
         """Ids of the tokens of `text`, all of them and no special ones; shape (tokens,)."""
-        tokenizer, _ = self._load()
-        return np.array(tokenizer.encode(encodable(text), add_special_tokens=False).ids, dtype=np.int64)
+        return np.array(self._tokenizer.encode(encodable(text), add_special_tokens=False).ids, dtype=np.int64)
 
     def pair(self, query: Ids, text: Ids) -> tuple[Ids, Ids]:
         """Ids and token types, each of shape (tokens,). What exceeds the window is cut at the end of the longer one:
         a short query stays whole, and of two long ones half of the window is left to each.
         """
-        _, layout = self._load()
-        room = max(0, self._window - sum(len(ids) for ids, _ in layout.special))
+        special = self._layout.special
+        room = max(0, self._window - sum(len(ids) for ids, _ in special))
         if len(query) + len(text) > room:
             short = min(len(query), len(text), room // 2)
             kept = short if len(query) <= len(text) else room - short
             query, text = query[:kept], text[: room - kept]
-        (before, between, after), (query_type, text_type) = layout.special, layout.types
+        (before, between, after), (query_type, text_type) = special, self._layout.types
         ids = np.concatenate([before[0], query, between[0], text, after[0]])
         types = [before[1], np.full(len(query), query_type), between[1], np.full(len(text), text_type), after[1]]
         return ids, np.concatenate(types)
-
-    def _load(self) -> "tuple[Any, _Layout]":
-        with self._lock:
-            if self._loaded is None:
-                from tokenizers import Tokenizer  # noqa: PLC0415 - costs 50 ms that most commands need not pay
-
-                tokenizer = Tokenizer.from_buffer(self._source())
-                tokenizer.no_padding()  # files carry the settings of whoever saved them
-                tokenizer.no_truncation()
-                self._loaded = tokenizer, _layout(tokenizer.encode("a", "a"))
-            return self._loaded
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,21 +17,17 @@ def is_cross_encoder(folder: Path) -> bool:
     return saved_by == "CrossEncoder" or str(first).endswith(CLASSIFIER)
 
 
-def check_cross_encoder(folder: Path) -> None:
-    """Raise ConfigError for another folder: transformers would put a head of random numbers on an embedder."""
+def load_cross_encoder(folder: Path, *, device: str = "cpu", **model_options: Any) -> Any:
+    """The `CrossEncoder` of a folder, from local files only. Raises MissingExtra, ConfigError.
+
+    On device 'auto' it is put on a GPU where there is one. An embedder's folder is refused: transformers would put a
+    head of random numbers on it.
+    """
     if not is_cross_encoder(folder):
         raise ConfigError(
             f"{str(folder)!r} holds no cross-encoder: its config.json names no architecture that ends with "
             f"{CLASSIFIER!r}; name one that does in retrieval.rerank_model"
         )
-
-
-def load_cross_encoder(folder: Path, *, device: str = "cpu", **model_options: Any) -> Any:
-    """The `CrossEncoder` of a folder, from local files only. Raises MissingExtra, ConfigError.
-
-    On device 'auto' it is put on a GPU where there is one.
-    """
-    check_cross_encoder(folder)
     try:
         from sentence_transformers import CrossEncoder  # noqa: PLC0415 - seconds, and an extra
     except ImportError as exc:

@@ -39,7 +39,7 @@ def test_services_are_built_without_a_call(values: dict[str, str], name: str) ->
     assert reranker.name == name
 
 
-def test_local_models_are_built_without_loading(tiny_models: Path, tiny_cross_encoder: Path) -> None:
+def test_local_models_are_built(tiny_models: Path, tiny_cross_encoder: Path) -> None:
     """A prepared one by its name or its folder, another one by its folder."""
     prepared = {"reranker": "onnx", "models_path": tiny_models}
     for model in ("tiny-ranker", str(tiny_models / "tiny-ranker")):

@@ -60,9 +60,8 @@ def official_embedder(tmp_path: Path) -> Path:
 
 def test_a_classifier_of_several_labels_is_refused(tmp_path: Path) -> None:
     """One that tells entailment from contradiction has no single score."""
-    reranker = CrossEncoderReranker(str(make_bert(tmp_path / "nli", labels=3)))
     with pytest.raises(ConfigError, match="gives 3 numbers for a pair"):
-        reranker.rerank("pump", chunks_of("a"), snapshot=VIEW)
+        CrossEncoderReranker(str(make_bert(tmp_path / "nli", labels=3)))
 
 
 def test_a_missing_model_is_refused() -> None:
@@ -74,7 +73,7 @@ def test_a_missing_model_is_refused() -> None:
 def test_an_unknown_device_is_refused(tiny_cross_encoder: Path) -> None:
     """The error names the device."""
     with pytest.raises(ConfigError, match="device 'abacus'"):
-        CrossEncoderReranker(str(tiny_cross_encoder), device="abacus").rerank("q", chunks_of("a"), snapshot=VIEW)
+        CrossEncoderReranker(str(tiny_cross_encoder), device="abacus")
 
 
 def test_weights_without_numbers_give_no_ranking(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_a_model_that_fails_is_a_reranker_error(tmp_path: Path) -> None:
     path.write_text(json.dumps(values | {"max_position_embeddings": 64}))
     reranker = CrossEncoderReranker(str(folder))
     reranker.rerank("pump", chunks_of("a"), snapshot=VIEW)
-    reranker._loaded.max_seq_length = 128  # as a wrong tokenizer_config.json would have it
+    reranker._model.max_seq_length = 128  # as a wrong tokenizer_config.json would have it
     with pytest.raises(RerankerError, match="failed on 1 pairs"):
         reranker.rerank("pump", chunks_of("valve " * 200), snapshot=VIEW)
 
@@ -114,4 +113,4 @@ def test_a_missing_extra_is_named(tiny_cross_encoder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r"footnote\[sentence-transformers\]"):
-        CrossEncoderReranker(str(tiny_cross_encoder)).rerank("pump", chunks_of("a"), snapshot=VIEW)
+        CrossEncoderReranker(str(tiny_cross_encoder))
