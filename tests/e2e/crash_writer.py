@@ -9,10 +9,13 @@ from pathlib import Path
 
 from retrieval.stores.faiss import FaissCollections, index_writer
 from tests.corpus import replacement
+from tests.fakes import FakeEmbedder
 
 index_writer.FLUSH_CHUNKS = 40  # so that kills fall into flushes and merges too
+tokens = FakeEmbedder(token_code="fake-1")
 name = sys.argv[3] if len(sys.argv) > 3 else "doc"
 store = FaissCollections(Path(sys.argv[1])).open("c", writable=True)
 for n in range(int(sys.argv[2]), 1_000_000):
-    store.replace([replacement(f"{name}{n % 60:02d}", [f"pump number {n} part {i}" for i in range(5)])])
+    parts = [f"pump number {n} part {i}" for i in range(5)]
+    store.replace([replacement(f"{name}{n % 60:02d}", parts, embedder=tokens)])
     print(n, flush=True)

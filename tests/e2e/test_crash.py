@@ -14,7 +14,8 @@ from retrieval.stores.faiss import FaissCollections
 from tests.fakes import FakeEmbedder
 
 ROOT = Path(__file__).resolve().parents[2]
-QUERY = FakeEmbedder().embed_queries(["pump number part"])[0]
+TOKENS = FakeEmbedder(token_code="fake-1")
+QUERY = TOKENS.embed_queries(["pump number part"])[0]
 KEPT = 60
 """Documents of each writer; it replaces them in turn."""
 
@@ -52,6 +53,8 @@ def check(snapshot: Snapshot, written: dict[str, int]) -> dict[str, int]:
     chunks = snapshot.chunks([hit.chunk_id for hit in dense])
     assert len(dense) == len({hit.chunk_id for hit in dense}) == 5 * len(documents) == len(chunks)
     assert {hit.chunk_id for hit in lexical} == {hit.chunk_id for hit in dense}
+    blobs = snapshot.token_vectors([found.chunk.chunk_id for found in chunks])
+    assert blobs == TOKENS.embed_documents_with_tokens([found.chunk.indexed_text for found in chunks])[1]
     for found in chunks:
         text = documents[found.chunk.doc_id]
         assert text[found.chunk.start : found.chunk.end] == found.chunk.text
@@ -63,7 +66,7 @@ def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> Non
     """After each of twelve kills, every document stands in one version, whole, in catalog and both indexes."""
     rng = random.Random(7)
     collections = FaissCollections(tmp_path / "data")
-    collections.create("c", embedder=FakeEmbedder().info)
+    collections.create("c", embedder=TOKENS.info, token_code=TOKENS.token_code)
     written = {"doc": -1}
     for _ in range(12):
         process = start(tmp_path / "data", written["doc"] + 1)
@@ -83,7 +86,7 @@ def test_one_of_several_writers_is_killed_and_the_others_go_on(tmp_path: Path) -
     """Three write, each in turn is killed, whether it holds the turn at the index or not: no death is forgotten."""
     rng = random.Random(11)
     collections = FaissCollections(tmp_path / "data")
-    collections.create("c", embedder=FakeEmbedder().info)
+    collections.create("c", embedder=TOKENS.info, token_code=TOKENS.token_code)
     reader = collections.open("c")
     written = dict.fromkeys("xyz", -1)
     running = {name: start(tmp_path / "data", 0, name) for name in written}
