@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.build import build_answerer
+from generation.build import build_answerer, build_retriever
 from generation.chat_models.extractive import compose
 from generation.evidence import Assessor
 from generation.settings import GenerationSettings
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
-from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
+from retrieval.build import build_collections, build_embedder, build_embedders
 from retrieval.errors import InvalidRequest
 from retrieval.ports import Embedder, Tokenizer, Vectors, VectorStore
 from retrieval.records import Document, Element, EmbedderInfo
@@ -210,7 +210,8 @@ def _ask(
     retrieval: RetrievalSettings,
     settings: GenerationSettings,
 ) -> Iterator[_Outcome]:
-    answerer = build_answerer(build_retriever(store, build_embedders(retrieval, embedder), retrieval), settings)
+    retriever = build_retriever(store, build_embedders(retrieval, embedder), retrieval, settings)
+    answerer = build_answerer(retriever, settings)
     assessor, terms = Assessor(embedder), analyzer(retrieval.language)
     for question in questions:
         answer = answerer.answer(question.text)

@@ -158,7 +158,8 @@ def suite(
     from evals.bundle import check_place, results_folder, write_bundle
     from evals.metrics import METRICS
     from evals.suite import as_json, evaluate, read_suite
-    from retrieval.build import build_embedders, build_retriever
+    from generation.build import build_retriever
+    from retrieval.build import build_embedders
 
     configured = configuration(context).settings
     if out:
@@ -166,7 +167,7 @@ def suite(
     settings = with_assignments(configured.retrieval, assignments or [])
     with open_store(settings, collection) as store, store.snapshot(edition=edition) as snapshot:
         found = read_suite(suite, snapshot)
-        retriever = build_retriever(store, build_embedders(settings), settings)
+        retriever = build_retriever(store, build_embedders(settings), settings, configured.generation)
         evaluation = evaluate(found, retriever, snapshot, explain=explain)
         info = snapshot.info
     bundle = out or results_folder(configured.evals.path, evaluation)

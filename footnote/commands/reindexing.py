@@ -12,6 +12,7 @@ from retrieval.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from evals.suite import Comparison, Suite
+    from generation.settings import GenerationSettings
     from ingest.settings import IngestSettings
     from retrieval.ports import Embedder, Embedders, VectorStore
     from retrieval.settings import RetrievalSettings
@@ -100,7 +101,7 @@ def reindex(  # noqa: PLR0913, PLR0917 - one for each option
     with open_store(retrieval, collection, writable=True) as store:
         wanted = build_embedder(retrieval)
         embedders = build_embedders(retrieval, wanted)
-        judge = _Judge(store, embedders, retrieval, suite, tolerance) if suite else None
+        judge = _Judge(store, embedders, retrieval, settings.generation, suite, tolerance) if suite else None
         with progress(quiet=json, noun="document") as on_event:
             report = work.reindex(
                 store,
@@ -130,17 +131,18 @@ class _Judge:
         self,
         store: "VectorStore",
         embedders: "Embedders",
-        settings: "RetrievalSettings",
+        retrieval: "RetrievalSettings",
+        generation: "GenerationSettings",
         folder: Path,
         tolerance: float,
     ) -> None:
         """Reads the suite now: what is wrong with it should be known before hours of embedding."""
         from evals.suite import read_suite
-        from retrieval.build import build_retriever
+        from generation.build import build_retriever
 
         self._store = store
         self._tolerance = tolerance
-        self._retriever = build_retriever(store, embedders, settings)
+        self._retriever = build_retriever(store, embedders, retrieval, generation)
         with store.snapshot() as snapshot:
             embedders.of(snapshot.info.embedder)  # without the live model there is nothing to compare with
             self._suite: Suite = read_suite(folder, snapshot)
