@@ -74,7 +74,7 @@ def make_xlm_roberta(folder: Path) -> Path:
     letters = [*"abcdefghijklmnopqrstuvwxyz0123456789?.,", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *sorted({*WORDS} - {*letters}), *letters]
     numbers = {word: i for i, word in enumerate(vocabulary)}
-    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="<unk>"))  # type: ignore[no-untyped-call]
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
