@@ -27,8 +27,8 @@ def _feedback(settings: RetrievalSettings) -> bool:
     return _hybrid(settings) and settings.feedback_weight > 0.0
 
 
-def _late(settings: RetrievalSettings) -> bool:
-    return settings.late_weight > 0.0
+def _compared(settings: RetrievalSettings) -> bool:
+    return settings.late_weight > 0.0 or settings.title_weight > 0.0
 
 
 def _reranked(settings: RetrievalSettings) -> bool:
@@ -57,8 +57,9 @@ SPACE: tuple[Dimension, ...] = (
     Dimension("rank_constant", (10.0, 30.0, 60.0, 120.0), _rrf),
     Dimension("feedback_weight", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), _hybrid),
     Dimension("feedback_chunks", (2, 3, 5, 10), _feedback),
-    Dimension("late_weight", (0.0, 0.2, 0.3, 0.4, 0.5, 0.6), needs_tokens=True),
-    Dimension("late_candidates", (25, 50, 100), _late, needs_tokens=True),
+    Dimension("late_weight", (0.0, 0.2, 0.35, 0.5, 0.65), needs_tokens=True),
+    Dimension("title_weight", (0.0, 0.02, 0.05, 0.1)),
+    Dimension("late_candidates", (25, 50, 100), _compared),
     Dimension("neighbour_weight", (0.0, 0.1, 0.2)),
     Dimension("rerank_weight", (0.3, 0.5, 0.7, 1.0), _reranked),
     Dimension("rerank_candidates", (20, 50, 100), _reranked),
