@@ -1,5 +1,6 @@
 """Why each result is where it is: the records of an explained retrieval. `Retriever.retrieve(..., explain=True)`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,13 +26,15 @@ class CandidateTrace:
     rank: int | None
     """Among the results, from 1; None when it is not one of them."""
     score: float | None
-    """The final one; None when a stage before the end has removed it."""
+    """In the final ranking, that the results are taken from; None when a stage before has removed it."""
     stages: tuple[StageScore, ...]
     """Those that it came through, in their order. A stage that is missing did not have it among its candidates."""
     terms: Mapping[str, float] = field(default_factory=dict)
-    """What each term of the query that the chunk holds adds to its BM25 score, most first."""
+    """What each term of the query that the chunk holds adds to its BM25 score, most first; rounded to 6 decimals.
+
+    Their sum is its score of the lexical stage, if it came through that, else what it would have been."""
     removed_by: str = ""
-    """The stage or limit that took it out: 'k', 'per-document', 'duplicates', 'diversity', ...; empty for a result."""
+    """What took it out: 'k', 'per-document', 'duplicates', 'diversity' or 'feedback'; empty for a result."""
     reason: str = ""
     """The same in words, with numbers, e.g. 'near-identical to report:000003 (cosine 0.998)'."""
 
@@ -47,7 +50,7 @@ class QueryTerm:
     chunks: int
     """How many chunks of the edition hold it."""
     idf: float
-    """Its weight in BM25; 0 when no chunk holds it."""
+    """How rare it is, as BM25 counts it (`bm25.idf`); the greatest for a term that no chunk holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,17 @@ class Explanation:
     """How one query was ranked."""
 
     terms: tuple[QueryTerm, ...]
+    """Ascending. Of a question of several parts, those of the whole."""
     stages: tuple[str, ...]
     """The stages that ran, in order."""
     candidates: tuple[CandidateTrace, ...]
-    """Every chunk that any stage ranked; results first, by rank, then the others by the last score that they had."""
+    """Every chunk that any stage ranked; results first, by rank, then the others as the final ranking has them."""
 
     def of_document(self, doc_id: str) -> tuple[CandidateTrace, ...]:
         """The candidates of one document."""
         return tuple(trace for trace in self.candidates if trace.doc_id == doc_id)
+
+    def left_out(self) -> dict[str, int]:
+        """How many candidates are no results, by what took them out, most first."""
+        counts = Counter(trace.removed_by for trace in self.candidates if trace.removed_by)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -77,7 +77,10 @@ def _capped(hits: Sequence[Hit], cap: int, trace: Trace) -> list[Hit]:
 
 def _diverse(view: SearchView, hits: Sequence[Hit], *, k: int, weight: float, trace: Trace) -> list[Hit]:
     chosen = diversity.mmr(hits, view.vectors([hit.chunk_id for hit in hits]), k=k, weight=weight)
-    for chunk_id in {hit.chunk_id for hit in hits[:k]} - {hit.chunk_id for hit in chosen}:
-        trace.remove(chunk_id, "diversity", "too much like better results; others say more that is not said yet")
+    taken = {hit.chunk_id for hit in chosen}
+    lowest = max((place for place, hit in enumerate(hits) if hit.chunk_id in taken), default=0)
+    for hit in hits[:lowest]:
+        if hit.chunk_id not in taken:
+            trace.remove(hit.chunk_id, "diversity", "too much like the results; others say more that is not said yet")
     trace.ranked("diversity", chosen)
     return chosen

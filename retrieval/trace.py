@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 from retrieval.explanation import CandidateTrace, Explanation, QueryTerm, StageScore
 from retrieval.ports import SearchView
-from retrieval.records import Hit, ScoredChunk, doc_id_of
+from retrieval.records import Hit, ScoredChunk, TermScores, doc_id_of
 
 _DECIMALS = 6
 
@@ -46,10 +48,12 @@ class Trace:
         self.removed[chunk_id] = (stage, reason)
 
     def include(self, other: "Trace", stage: str, hits: Sequence[Hit]) -> None:
-        """Take in what happened to a part of the query, whose ranking counts as one stage of this one."""
+        """Take in what happened to a part of the query, whose ranking counts as one stage of this one.
+
+        The terms stay those of the whole query: what they add to a chunk is then its score of the lexical stage.
+        """
         for name, seconds in other.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        self.terms = dict(other.terms) | dict(self.terms)
         self.ranked(stage, hits)
 
     def scores(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -67,49 +71,61 @@ class Trace:
         for stage, hits in self.rankings.items():
             for rank, hit in enumerate(hits, start=1):
                 ways.setdefault(hit.chunk_id, []).append(StageScore(stage, rank, hit.score))
+        final = {hit.chunk_id: (rank, hit.score) for rank, hit in enumerate(self._final(), start=1)}
         places = {scored.chunk.chunk_id: (rank, scored.score) for rank, scored in enumerate(results, start=1)}
-        chunk_ids = sorted(ways, key=lambda chunk_id: _order(chunk_id, ways, places))
+        chunk_ids = sorted(ways, key=lambda chunk_id: _order(chunk_id, ways, final, places))
         found = view.term_scores(self.terms, chunk_ids)
         candidates = []
-        for row, chunk_id in enumerate(chunk_ids):
-            place = places.get(chunk_id)
-            rank, score = place or (None, ways[chunk_id][-1].score)
-            removed_by, reason = self._why(chunk_id, rank, len(results))
-            added = {
-                term: round(value, _DECIMALS)
-                for term, value in zip(found.terms, found.scores[row].tolist(), strict=True)
-                if value > 0.0
-            }
-            candidates.append(
-                CandidateTrace(
-                    chunk_id=chunk_id,
-                    doc_id=doc_id_of(chunk_id),
-                    rank=rank,
-                    score=score,
-                    stages=tuple(ways[chunk_id]),
-                    terms=dict(sorted(added.items(), key=lambda item: (-item[1], item[0]))),
-                    removed_by=removed_by,
-                    reason=reason,
-                )
-            )
-        terms = zip(found.terms, found.chunks.tolist(), found.idf.tolist(), strict=True)
+        for chunk_id, terms in zip(chunk_ids, _held(found), strict=True):
+            rank, score = places.get(chunk_id) or (None, final[chunk_id][1] if chunk_id in final else None)
+            removed_by, reason = ("", "") if rank else self._why(chunk_id, final, len(results))
+            doc_id, stages = doc_id_of(chunk_id), tuple(ways[chunk_id])
+            candidates.append(CandidateTrace(chunk_id, doc_id, rank, score, stages, terms, removed_by, reason))
+        counted = zip(found.terms, found.chunks.tolist(), found.idf.tolist(), strict=True)
         return Explanation(
             terms=tuple(
-                QueryTerm(term, self.terms[term], chunks, round(idf, _DECIMALS)) for term, chunks, idf in terms
+                QueryTerm(term, self.terms[term], chunks, round(idf, _DECIMALS)) for term, chunks, idf in counted
             ),
             stages=tuple(self.rankings),
             candidates=tuple(candidates),
         )
 
-    def _why(self, chunk_id: str, rank: int | None, k: int) -> tuple[str, str]:
-        if rank is not None:
-            return "", ""
-        return self.removed.get(chunk_id, ("k", f"ranked below the {k} results"))
+    def _final(self) -> Sequence[Hit]:
+        """The ranking that the results were taken from. Diversity chooses from it and gives no scores of its own."""
+        return next((hits for stage, hits in reversed(self.rankings.items()) if stage != "diversity"), ())
+
+    def _why(self, chunk_id: str, final: Mapping[str, tuple[int, float]], k: int) -> tuple[str, str]:
+        """What took out a candidate that is not among the `k` results, and why in words."""
+        if chunk_id in self.removed:
+            return self.removed[chunk_id]
+        if chunk_id in final:
+            return "k", f"number {final[chunk_id][0]} of the final ranking, below the {k} results"
+        # Feedback searches anew, and what only the first dense search had found is no candidate any more.
+        depth = len(self.rankings.get("feedback", ()))
+        return "feedback", f"not among the {depth} nearest of the query as feedback has moved it"
 
 
 def _order(
-    chunk_id: str, ways: Mapping[str, Sequence[StageScore]], places: Mapping[str, tuple[int, float]]
-) -> tuple[bool, float, str]:
+    chunk_id: str,
+    ways: Mapping[str, Sequence[StageScore]],
+    final: Mapping[str, tuple[int, float]],
+    places: Mapping[str, tuple[int, float]],
+) -> tuple[int, float, str]:
+    """Results by rank, then what came to the end by its rank there, then the others by the last score they had."""
     if chunk_id in places:
-        return False, places[chunk_id][0], chunk_id
-    return True, -ways[chunk_id][-1].score, chunk_id
+        return 0, places[chunk_id][0], chunk_id
+    if chunk_id in final:
+        return 1, final[chunk_id][0], chunk_id
+    return 2, -ways[chunk_id][-1].score, chunk_id
+
+
+def _held(found: TermScores) -> list[dict[str, float]]:
+    """For each chunk the terms that add to its score, most first, equal ones ascending."""
+    scores = np.round(found.scores, _DECIMALS)
+    rows, columns = np.nonzero(scores)
+    values = scores[rows, columns]
+    order = np.lexsort((columns, -values, rows))
+    held: list[dict[str, float]] = [{} for _ in scores]
+    for row, column, value in zip(*(part[order].tolist() for part in (rows, columns, values)), strict=True):
+        held[row][found.terms[column]] = value
+    return held
