@@ -145,8 +145,9 @@ def test_what_is_written_meanwhile_is_no_damage(keeper: Keeper, collections: Col
         try:
             with closing(collections.open("c", writable=True)) as writer:
                 for i in itertools.count():
+                    # Each text another: hundreds of dead copies of one vector would cut a graph of ten to pieces.
                     writer.replace(
-                        [replacement(f"d{(i + j) % 9}", ["pump " * (j + 1), f"valve {i}"]) for j in range(3)]
+                        [replacement(f"d{(i + j) % 9}", [f"pump {i} {j}", f"valve {i} {j}"]) for j in range(3)]
                     )
                     writer.delete([f"d{i % 7}"])
                     if done.is_set():
