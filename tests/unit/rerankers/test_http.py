@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from retrieval.errors import ConfigError, RerankerError, RerankerUnavailable
 from retrieval.rerankers.http import HttpReranker
+from tests.unit.generation.serving import serving
 from tests.unit.rerankers.conftest import VIEW, Reply, answering, chunks_of, in_turn, stored, word_scores
 
 MODEL = "BAAI/bge-reranker-v2-m3"
@@ -112,23 +114,27 @@ def test_a_lower_limit_is_learnt(status: int) -> None:
     assert sorted(len(body["texts"]) for _, _, body in server.requests[before:]) == [4, 8, 8]
 
 
-def test_a_text_that_is_too_long_is_cut() -> None:
-    """VLLM refuses it instead of cutting; the other texts keep their whole length."""
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This model's maximum context length is 512 tokens. However, you requested 900 tokens"),  # vLLM
+        (500, "input is too large to process. increase the physical batch size"),  # llama.cpp
+        (413, "Payload reached size limit."),  # a proxy
+    ],
+)
+def test_a_text_that_is_too_long_is_cut(status: int, message: str) -> None:
+    """Some servers refuse it instead of cutting; the other texts keep their whole length."""
 
     def strict(body: Any) -> Reply:
         if max(map(len, body["documents"])) > 1000:
-            message = "This model's maximum context length is 512 tokens. However, you requested 900 tokens"
-            return Reply({"object": "error", "message": message, "type": "BadRequestError", "code": 400}, 400)
+            return Reply({"error": {"message": message, "type": "invalid", "code": status}}, status)
         return cohere(body)
 
+    long, short = "pump pressure " * 200, "pump" + " oil" * 200
     with answering(strict) as server:
-        scores = _rerank(
-            HttpReranker(url=server.url, model=MODEL), "oil", "pump pressure " * 200, "pump" + " oil" * 200
-        )
-    assert scores == [0.0, 2.0, 1.0]
+        assert _rerank(HttpReranker(url=server.url, model=MODEL), "oil", long, short) == [0.0, 2.0, 1.0]
     sent = {text for _, _, body in server.requests for text in body["documents"]}
-    assert "pump" + " oil" * 200 in sent
-    assert ("pump pressure " * 200)[:700] in sent
+    assert {short, long[:700]} <= sent
 
 
 def test_a_query_that_is_too_long_is_an_error() -> None:
@@ -178,6 +184,29 @@ def test_a_silent_server_costs_the_timeout_once() -> None:
         with pytest.raises(RerankerUnavailable, match=r"did not answer within 0\.3 s"):
             _rerank(HttpReranker(url=server.url, timeout=0.3))
         assert time.monotonic() - begin < 0.6
+
+
+def test_a_server_that_drips_costs_no_more() -> None:
+    """A byte now and then keeps a connection alive, not a query."""
+
+    def drip() -> Iterator[bytes]:
+        for _ in range(30):
+            yield b" "
+            time.sleep(0.1)
+
+    with serving(drip, media_type="application/json") as served:
+        begin = time.monotonic()
+        with pytest.raises(RerankerUnavailable, match=r"did not answer within 0\.3 s"):
+            _rerank(HttpReranker(url=served.url, timeout=0.3))
+        assert time.monotonic() - begin < 1.0
+
+
+def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has so many bytes is no list of scores."""
+    monkeypatch.setattr("retrieval.service.MAX_ANSWER_BYTES", 1000)
+    with answering(lambda _: Reply(b" " * 2000)) as server, pytest.raises(RerankerError, match="more than 1,000 bytes"):
+        _rerank(HttpReranker(url=server.url))
+    assert len(server.requests) == 1
 
 
 def test_no_server_is_unavailable() -> None:
