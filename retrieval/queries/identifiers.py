@@ -27,8 +27,8 @@ _SHAPE = re.compile(
     | .*[^\W\d_]::?[^\W\d_].*                        # iam:PassRole, std::vector
     | .*[^\W\d_]{2}\.[^\W\d_]{2}.*                   # report.pdf, os.path.join
     | .*[a-z\u00df-\u00f6\u00f8-\u00ff][A-Z].*       # GetObject
-    | [A-Z]+/[A-Z]+ | [/\\].+ | .*[/\\].*[/\\].*     # TCP/IP, /etc/hosts, docs/guide/setup
-    | --?[^\W\d_].* | .*[^\W_]@[^\W_].* | .*(?:\+\+|\#)  # --dry-run, somebody@example.org, C++
+    | [A-Z]+/[A-Z]+ | .*[/\\].*[/\\].*               # TCP/IP, /etc/hosts, docs/guide/setup
+    | --[^\W\d_]{2}.* | .*[^\W_]@[^\W_].* | .*(?:\+\+|\#)  # --dry-run, somebody@example.org, C++
     """,
     re.VERBOSE,
 )
@@ -53,9 +53,12 @@ def is_identifier(token: str) -> bool:
 
 
 def exact_terms(text: str, analyzer: Analyzer) -> frozenset[str]:
-    """The terms that stand for whole identifiers of `text`: what has such a term has exactly that identifier."""
-    whole = (analyzer.terms(token) for token in identifiers(text) if not any(map(str.isspace, token)))
-    return frozenset(max(terms, key=len) for terms in whole if terms)
+    """The terms that stand for whole identifiers of `text`: what has such a term has exactly that identifier.
+
+    Of an identifier that is one word to the analyzer there is none: no other one shares a part with it.
+    """
+    found = (analyzer.terms(token) for token in identifiers(text) if is_identifier(token))
+    return frozenset(max(terms, key=len) for terms in found if len(terms) > 1)
 
 
 def _has_shape(token: str) -> bool:
