@@ -215,7 +215,8 @@ def test_the_build_gives_the_chat_model_of_the_settings(store: VectorStore, embe
         retriever = build_retriever(store, build_embedders(retrieval, embedder), retrieval, generation)
         found = [scored.document.title for scored in retriever.retrieve("ferry", k=3).chunks]
     ((_, _, body),) = served.requests
-    shown = [source.split("\n")[1].split(" (page")[0] for source in body["messages"][1]["content"].split("<<<SOURCE ")[1:]]
+    sources = body["messages"][1]["content"].split("<<<SOURCE ")[1:]
+    shown = [source.split("\n")[1].split(" (page")[0] for source in sources]
     assert found == [shown[2], shown[0], shown[1]]
 
 
