@@ -148,6 +148,8 @@ def _is_fragment(text: str, found: Sequence[Word], content: Sequence[Word]) -> b
     if not text.rstrip().endswith("?") or len(found) > MAX_FRAGMENT or any(word.exact for word in content):
         return False
     first = found[0].key
+    if first == "how" and len(found) == 2:
+        return True  # "How fast?"
     if first in PREPOSITIONS:
         return not any(word.key in QUESTION_WORDS | AUXILIARIES for word in found)
     return len(content) == 1 and len(found) <= 2 and first not in QUESTION_WORDS | AUXILIARIES

@@ -358,3 +358,4 @@ def test_leaning_is_about_the_question_alone() -> None:
     assert not leans("notice period")
     assert leans("why?")
     assert leans("And for dogs?")
+    assert leans("How fast?")
