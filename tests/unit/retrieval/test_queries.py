@@ -187,6 +187,7 @@ def test_nothing_is_added_without_a_history() -> None:
         ("What were sales in 2023?", "What about 2024?", "What about 2024? (sales)"),
         ('Who wrote "Let It Be"?', "When did he write it?", 'When did he write it? (wrote "Let It Be")'),
         ("When does the office open?", "Who leads it?", "Who leads it? (office)"),
+        ("Do employees have sick leave?", "Who grants it?", "Who grants it? (employees sick leave)"),
     ],
 )
 def test_what_is_carried_over(said: str, query: str, expected: str) -> None:
