@@ -15,11 +15,9 @@ retrieval.
 import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -28,14 +26,12 @@ from evals.bundle import Evaluation
 from evals.comparison.statistics import permutation
 from evals.datasets import Qrel, Query, read_judged, read_questions
 from evals.metrics import Scores, library
-from ingest.sources import uri_for
+from ingest.naming import Names, documents
 from retrieval.errors import InvalidQuery, InvalidRequest
 from retrieval.ports import Snapshot
-from retrieval.records import DocumentInfo
 from retrieval.retriever import Retriever, check_query
 
 METRIC = "nDCG@10"
-_PAGE = 1_000
 _NAMED = 10
 """Unknown documents that an error names before it says how many more there are."""
 
@@ -168,7 +164,7 @@ def _check_queries(queries: Sequence[Query], path: Path) -> None:
 
 def _resolve(names: Sequence[str], path: Path, snapshot: Snapshot) -> dict[str, str]:
     """The doc_id that each name stands for. Raises InvalidRequest for names of none or of several documents."""
-    known = _Known(snapshot)
+    known = Names(snapshot)
     found: dict[str, str] = {}
     problems = []
     for name in names:
@@ -188,45 +184,10 @@ def _resolve(names: Sequence[str], path: Path, snapshot: Snapshot) -> dict[str, 
     return found
 
 
-class _Known:
-    """The documents of a collection by all their names."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._ids: set[str] = set()
-        self._by_uri: dict[str, str] = {}
-        self._by_file: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        for info in _documents(snapshot):
-            self._ids.add(info.doc_id)
-            self._by_uri[info.source_uri] = info.doc_id
-            path = "/" + unquote(urlsplit(info.source_uri).path).lstrip("/")
-            self._by_file[path.rpartition("/")[2]].append((path, info.doc_id))
-
-    def doc_ids(self, name: str) -> list[str]:
-        """Of the documents that `name` can mean: the nearest sense that fits any."""
-        if name in self._ids:
-            return [name]
-        for uri in (name, uri_for(name)):
-            if uri in self._by_uri:
-                return [self._by_uri[uri]]
-        ending = "/" + name.removeprefix("./").lstrip("/")
-        return [doc_id for path, doc_id in self._by_file[ending.rpartition("/")[2]] if path.endswith(ending)]
-
-
-def _documents(snapshot: Snapshot) -> Iterator[DocumentInfo]:
-    """Every document, by doc_id."""
-    after, page_is_full = "", True
-    while page_is_full:
-        page = snapshot.documents(after=after, limit=_PAGE)
-        page_is_full = len(page) == _PAGE
-        for info in page:
-            after = info.doc_id
-            yield info
-
-
 def _corpus_fingerprint(snapshot: Snapshot) -> str:
     """SHA-256 over ids and versions of all documents."""
     digest = hashlib.sha256()
-    for info in _documents(snapshot):
+    for info in documents(snapshot):
         digest.update(json.dumps([info.doc_id, info.version]).encode("ascii"))
     return digest.hexdigest()
 
