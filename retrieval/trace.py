@@ -77,10 +77,10 @@ class Trace:
         found = view.term_scores(self.terms, chunk_ids)
         candidates = []
         for chunk_id, terms in zip(chunk_ids, _held(found), strict=True):
-            rank, score = places.get(chunk_id) or (None, final[chunk_id][1] if chunk_id in final else None)
-            removed_by, reason = ("", "") if rank else self._why(chunk_id, final, len(results))
+            result, score = places.get(chunk_id) or (None, final[chunk_id][1] if chunk_id in final else None)
+            removed_by, reason = ("", "") if result else self._why(chunk_id, final, len(results))
             doc_id, stages = doc_id_of(chunk_id), tuple(ways[chunk_id])
-            candidates.append(CandidateTrace(chunk_id, doc_id, rank, score, stages, terms, removed_by, reason))
+            candidates.append(CandidateTrace(chunk_id, doc_id, result, score, stages, terms, removed_by, reason))
         counted = zip(found.terms, found.chunks.tolist(), found.idf.tolist(), strict=True)
         return Explanation(
             terms=tuple(
