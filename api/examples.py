@@ -49,6 +49,7 @@ REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("post", f"{_BASE}/search"): {
         "plain": {"value": {"query": "what happens to things left on board", "k": 5}},
         "filtered": {"value": {"query": "life jackets", "filter": {"media_type": "application/pdf"}}},
+        "explained": {"value": {"query": "things left on board", "k": 1, "explain": True}},
     },
     ("post", f"{_BASE}/answer"): {
         "plain": {"value": {"question": _ANSWER["question"]}},
@@ -90,6 +91,41 @@ RESPONSES: dict[tuple[str, str], Any] = {
         "timings": {"embed": 0.002, "lexical": 0.001, "dense": 0.001, "fuse": 0.0, "fetch": 0.0},
         "plan": None,
         "notes": [],
+        "explanation": {
+            "stages": ["lexical", "dense", "fused"],
+            "terms": [{"term": "left", "weight": 1.0, "chunks": 1, "idf": 2.7}],
+            "total": 2,
+            "left_out": {"k": 1},
+            "candidates": [
+                {
+                    "chunk_id": _CITATION["chunk_id"],
+                    "doc_id": _CITATION["doc_id"],
+                    "rank": 1,
+                    "score": 0.87,
+                    "stages": [
+                        {"stage": "lexical", "rank": 1, "score": 6.1},
+                        {"stage": "dense", "rank": 1, "score": 0.52},
+                        {"stage": "fused", "rank": 1, "score": 0.87},
+                    ],
+                    "terms": {"left": 6.1},
+                    "removed_by": "",
+                    "reason": "",
+                },
+                {
+                    "chunk_id": "09664749a9dc165f:000000",
+                    "doc_id": _CITATION["doc_id"],
+                    "rank": None,
+                    "score": 0.11,
+                    "stages": [
+                        {"stage": "dense", "rank": 2, "score": 0.31},
+                        {"stage": "fused", "rank": 2, "score": 0.11},
+                    ],
+                    "terms": {},
+                    "removed_by": "k",
+                    "reason": "number 2 of the final ranking, below the 1 results",
+                },
+            ],
+        },
     },
     ("post", f"{_BASE}/answer"): _ANSWER,
     ("get", "/v1/collections"): {"collections": ["demo"]},

@@ -71,6 +71,7 @@ class Retriever(Protocol):
         filter: Filter | None = None,
         snapshot: Snapshot | None = None,
         history: Sequence[Turn] = (),
+        explain: bool = False,
     ) -> Retrieval:
-        """The k best chunks, from the snapshot given, for what `query` means after `history`."""
+        """The k best chunks, from the snapshot given, for what `query` means after `history`; explained on demand."""
         ...

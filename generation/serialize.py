@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from generation.records import Answer, Citation, Sentence, Usage
 from retrieval.errors import InvalidRequest
+from retrieval.explanation import Explanation
 from retrieval.records import QueryPlan, ScoredChunk, Turn
 
 T = TypeVar("T")
@@ -63,6 +64,20 @@ def scored_chunk_to_dict(scored: ScoredChunk) -> dict[str, Any]:
         "metadata": {
             key: list(value) if isinstance(value, tuple) else value for key, value in document.metadata.items()
         },
+    }
+
+
+def explanation_to_dict(explanation: Explanation, *, limit: int | None = None) -> dict[str, Any]:
+    """Why a ranking is as it is, as JSON types; only the first `limit` of its candidates, which begin with the results.
+
+    `left_out` counts all candidates that are no results, by what took them out.
+    """
+    return {
+        "stages": list(explanation.stages),
+        "terms": [asdict(term) for term in explanation.terms],
+        "total": len(explanation.candidates),
+        "left_out": explanation.left_out(),
+        "candidates": [asdict(trace) for trace in explanation.candidates[:limit]],
     }
 
 

@@ -11,6 +11,7 @@ from generation.records import Answer, AnswerEvent, AnswerStream, Citation, Sent
 from retrieval import filters
 from retrieval.build import build_embedders
 from retrieval.errors import CollectionExists, CollectionNotFound, DocumentNotFound, InvalidQuery
+from retrieval.explanation import CandidateTrace, Explanation, QueryTerm, StageScore
 from retrieval.filters import Filter
 from retrieval.ports import DEFAULT_CHUNKING, Keeper, Replacement, Snapshot, Vectors, VectorStore
 from retrieval.records import (
@@ -191,6 +192,7 @@ class FakeRetriever:
         filter: Filter | None = None,
         snapshot: Snapshot | None = None,
         history: Sequence[Turn] = (),
+        explain: bool = False,
     ) -> Retrieval:
         if not query.strip() or len(query) > 10_000:
             raise InvalidQuery(f"the query has {len(query)} characters; use 1 to 10000")
@@ -200,7 +202,8 @@ class FakeRetriever:
             documents = [view.document(info.doc_id) for info in view.documents(filter=filter, limit=k)]
         chunks = tuple(_scored(document, 1 / rank) for rank, document in enumerate(documents, start=1))
         plan = QueryPlan(f"{query} ({history[-1].content})", planner="fake") if history else QueryPlan(query)
-        return Retrieval(query, np.zeros(4, dtype=np.float32), chunks, {"total": 0.001}, plan)
+        why = _explained(chunks) if explain else None
+        return Retrieval(query, np.zeros(4, dtype=np.float32), chunks, {"total": 0.001}, plan, why)
 
 
 @dataclass
@@ -273,3 +276,13 @@ def _scored(document: Document, score: float) -> ScoredChunk:
     text = document.text
     chunk = Chunk(chunk_id(document.doc_id, 0), document.doc_id, document.version, 0, 0, len(text), text)
     return ScoredChunk(chunk, document.info, score, {"dense": score})
+
+
+def _explained(chunks: Sequence[ScoredChunk]) -> Explanation:
+    """The chunks given, and a thousand that are no results."""
+    results = tuple(
+        CandidateTrace(found.chunk.chunk_id, found.chunk.doc_id, rank, found.score, (StageScore("fused", rank, 1.0),))
+        for rank, found in enumerate(chunks, start=1)
+    )
+    others = tuple(CandidateTrace(f"x:{i:06d}", "x", None, 0.0, (), removed_by="k") for i in range(1_000))
+    return Explanation((QueryTerm("buoy", 1.0, 2, 0.5),), ("fused",), results + others)
