@@ -16,6 +16,7 @@ from footnote.commands import (
     deletion,
     editions,
     evaluation,
+    explaining,
     ingestion,
     models,
     receipts,
@@ -44,6 +45,7 @@ app.command("status")(status.status)
 app.command("doctor")(upkeep.doctor)
 app.command("search")(answering.search)
 app.command("ask")(answering.ask)
+app.command("explain")(explaining.explain)
 app.command("verify")(answering.verify)
 app.command("delete")(deletion.delete)
 app.add_typer(receipts.app, name="receipts")

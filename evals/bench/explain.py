@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
 from retrieval.ports import Embedder, Replacement, Snapshot
@@ -93,7 +94,7 @@ def build(settings: RetrievalSettings, name: str, embedder: Embedder) -> None:
 
 
 def _document(
-    doc_id: str, words: np.ndarray, shares: np.ndarray, embedder: Embedder, draw: np.random.Generator
+    doc_id: str, words: NDArray[np.str_], shares: NDArray[np.float64], embedder: Embedder, draw: np.random.Generator
 ) -> Replacement:
     texts = [" ".join(draw.choice(words, WORDS_PER_CHUNK, p=shares)) for _ in range(CHUNKS_PER_DOCUMENT)]
     document = Document(doc_id, f"file:///made/{doc_id}.txt", doc_id, "text/plain", "\n".join(texts))
@@ -109,9 +110,9 @@ def _document(
 
 def _queries(snapshot: Snapshot, number: int) -> list[str]:
     """Runs of eight words out of documents, the same each time."""
-    draw = random.Random(7)  # noqa: S311 - nothing to keep secret
+    draw = random.Random(7)
     documents = snapshot.documents(limit=min(number, 1_000))
-    queries = []
+    queries: list[str] = []
     while len(queries) < number:
         words = snapshot.document(draw.choice(documents).doc_id).text.split()
         at = draw.randrange(max(1, len(words) - 8))

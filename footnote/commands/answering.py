@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from footnote.commands.explaining import print_stages
 from footnote.commands.shared import (
     DEFAULT_COLLECTION,
     CollectionOption,
@@ -34,6 +35,9 @@ def search(
     collection: CollectionOption = DEFAULT_COLLECTION,
     k: Annotated[int, typer.Option("-k", help="How many chunks.")] = 5,
     filter: FilterOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why: rank and score in each stage, matched terms, what was left out.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the chunks that match a query best.
@@ -43,17 +47,20 @@ def search(
         footnote search "notice period"
 
         footnote search "net sales" -c filings -k 10 -f '{"year": 2023}' --json
+
+        footnote search "notice period" --explain
     """
     from generation.build import build_retriever
-    from generation.serialize import plan_to_dict, scored_chunk_to_dict
+    from generation.serialize import explanation_to_dict, plan_to_dict, scored_chunk_to_dict
     from retrieval.build import build_embedders
 
     settings = configuration(context).settings
     with open_store(settings.retrieval, collection) as store:
         embedders = build_embedders(settings.retrieval)
         retriever = build_retriever(store, embedders, settings.retrieval, settings.generation)
-        found = retriever.retrieve(query, k=k, filter=parse_filter(filter))
+        found = retriever.retrieve(query, k=k, filter=parse_filter(filter), explain=explain)
     if json:
+        why = {"explanation": explanation_to_dict(found.explanation)} if found.explanation else {}
         print_json(
             {
                 "query": query,
@@ -62,11 +69,13 @@ def search(
                 "timings": dict(found.timings),
                 "plan": plan_to_dict(found.plan, query),
                 "notes": list(found.notes),
+                **why,
             }
         )
         return
     for rank, scored in enumerate(found.chunks, start=1):
         _print_result(rank, scored)
+    print_stages(found)
     if not found.chunks:
         console(stderr=True).print("nothing found")
 

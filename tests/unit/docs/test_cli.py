@@ -17,7 +17,7 @@ def test_page_is_what_the_commands_say() -> None:
 def test_the_commands_are_those_promised() -> None:
     """The names that scripts depend on."""
     promised = {"ingest", "status", "search", "ask", "verify", "delete", "reindex", "editions", "serve", "eval"}
-    promised |= {"models", "store", "config", "receipts", "retry", "doctor"}
+    promised |= {"models", "store", "config", "receipts", "retry", "doctor", "explain"}
     assert {name.split()[1] for name in COMMANDS} == promised
 
 
