@@ -1,7 +1,7 @@
 """What an explanation says is true: ranks, scores, terms, and what took each candidate out."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -36,9 +36,11 @@ REASONS = {"k", "per-document", "duplicates", "diversity", "feedback"}
 class WordCount:
     """Reranks by length."""
 
-    name = "word-count"
+    @property
+    def name(self) -> str:
+        return "word-count"
 
-    def rerank(self, query: str, chunks: list[StoredChunk], *, snapshot: Any) -> list[float]:
+    def rerank(self, query: str, chunks: Sequence[StoredChunk], *, snapshot: Any) -> list[float]:
         return [float(len(found.chunk.text.split())) for found in chunks]
 
 
