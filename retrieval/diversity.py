@@ -90,19 +90,21 @@ def near_duplicates(
     if not len(hits) == len(vectors) == len(texts):
         raise ValueError(f"{len(hits)} hits, {len(vectors)} vectors, {len(texts)} texts: one of each per hit")
     prints = [_Print(text) for text in texts]
-    cosines = np.asarray(vectors, dtype=np.float64) @ np.asarray(vectors, dtype=np.float64).T
-    kept: list[int] = []
-    found: list[Duplicate] = []
+    cosines = np.asarray(vectors) @ np.asarray(vectors).T
+    kept = np.zeros(len(hits), dtype=bool)
+    by_text: dict[str, int] = {}
+    """The first of each text; a later one with that text is a duplicate of it, or of what it is a duplicate of."""
+    found: dict[int, Duplicate] = {}
     for i, hit in enumerate(hits):
-        for j in kept:
-            exact = prints[i].folded == prints[j].folded
-            cosine = float(cosines[i, j])
-            if exact or (cosine >= threshold and prints[i].says_the_same(prints[j])):
-                found.append(Duplicate(hit.chunk_id, hits[j].chunk_id, round(cosine, 4), exact))
-                break
+        same = by_text.setdefault(prints[i].folded, i)
+        alike = np.flatnonzero(kept & (cosines[i] >= threshold)).tolist()
+        better = same if same != i else next((j for j in alike if prints[i].says_the_same(prints[j])), None)
+        if better is None:
+            kept[i] = True
         else:
-            kept.append(i)
-    return found
+            of = found[better].of if better in found else hits[better].chunk_id
+            found[i] = Duplicate(hit.chunk_id, of, round(float(cosines[i, better]), 4), same != i)
+    return list(found.values())
 
 
 _WORD = re.compile(r"[^\W_]+(?:[-.:/@_'’+#&][^\W_]+)*")

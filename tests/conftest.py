@@ -3,11 +3,18 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests import postgres
 
 _missing: list[str] = []
+
+# How long an example takes says how busy the machine is, nothing about the code.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ DIMENSION = 384
 
 def _unit(seed: int, rows: int, dimension: int = DIMENSION) -> maxsim.Floats:
     drawn = np.random.default_rng(seed).standard_normal((rows, dimension)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
 def test_a_code_has_a_bit_for_each_dimension_of_each_distinct_piece() -> None:
