@@ -104,7 +104,7 @@ def _last_run(chosen: Sequence[Word], context: Sequence[Word]) -> list[Word]:
 def _verb(context: Sequence[Word]) -> list[Word]:
     """The main verb of "When does the office open?": it stands at the end when all before it names the subject."""
     keys = [word.key for word in context]
-    asks = keys[:1] in (["when"], ["where"], ["why"], ["how"]) and keys[1:2] in (["do"], ["does"], ["did"])
+    asks = keys[:1] in (["what"], ["when"], ["where"], ["why"], ["how"]) and keys[1:2] in (["do"], ["does"], ["did"])
     subject = [word for word in context[2:-1] if word.key not in ("the", "a", "an", "my", "our", "your")]
     return [context[-1]] if asks and subject and all(word.is_content for word in subject) else []
 
