@@ -25,6 +25,7 @@ _LIMITS = {
 }
 _NAMED_TERMS = 6
 _NAMED_CHARACTERS = 300
+_TERM_CHARACTERS = 60
 _NEGLIGIBLE = 1e-6
 
 
@@ -146,14 +147,18 @@ def _short(search: "Search") -> str:
 
 
 def _lacking(inquiry: "Inquiry") -> list[str]:
-    held = [f"'{term.term}'" for term in inquiry.terms if term.adds]
+    held = [_quoted(term) for term in inquiry.terms if term.adds]
     lacking = [term for term in inquiry.terms if not term.adds]
     if not lacking or not held:  # that it holds none of them is said already
         return []
-    named = ", ".join(f"'{term.term}' (idf {term.idf:.1f}, in {_chunks(term)})" for term in lacking[:_NAMED_TERMS])
+    named = ", ".join(f"{_quoted(term)} (idf {term.idf:.1f}, in {_chunks(term)})" for term in lacking[:_NAMED_TERMS])
     more = f" and {len(lacking) - _NAMED_TERMS} more" if len(lacking) > _NAMED_TERMS else ""
     has = f" It holds {', '.join(held[:_NAMED_TERMS])}{' and more' * (len(held) > _NAMED_TERMS)}."
     return [f"Of the query's terms, that chunk does not hold {named}{more}.{has}"]
+
+
+def _quoted(term: "Term") -> str:
+    return f"'{_shortened(term.term, _TERM_CHARACTERS)}'"
 
 
 def _chunks(term: "Term") -> str:
@@ -161,5 +166,5 @@ def _chunks(term: "Term") -> str:
     return f"{chunks}, another one of this document among them" if term.elsewhere else chunks
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _NAMED_CHARACTERS else text[: _NAMED_CHARACTERS - 3] + "..."
+def _shortened(text: str, most: int = _NAMED_CHARACTERS) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.build import build_collections, build_embedder, build_embedders, build_retriever
-from retrieval.ports import Embedder, Replacement, Snapshot
+from retrieval.ports import Embedder, Replacement, Snapshot, TokenEmbedder
 from retrieval.records import Chunk, Document, chunk_id
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
@@ -29,6 +29,8 @@ CHUNKS_PER_DOCUMENT = 10
 WORDS = 5_000
 """Distinct words of the made-up texts; how often each is drawn falls as 1 / rank (Zipf)."""
 WORDS_PER_CHUNK = 120
+BLOBS = 50
+"""Texts whose token vectors are made."""
 WARM_UP = 10
 K = 10
 
@@ -77,24 +79,37 @@ def measure(retriever: Retriever, snapshot: Snapshot, queries: Sequence[str]) ->
 
 
 def build(settings: RetrievalSettings, name: str, embedder: Embedder) -> None:
-    """A collection of made-up text; vectors are drawn, not embedded, for that would take minutes."""
+    """A collection of made-up text; vectors are drawn, not embedded, for that would take minutes.
+
+    Token vectors are those of a few of the texts, again and again: comparing them costs as much as if they were right.
+    """
     collections = build_collections(settings)
-    collections.create(name, embedder=embedder.info)
+    code = embedder.token_code if isinstance(embedder, TokenEmbedder) else ""
+    collections.create(name, embedder=embedder.info, token_code=code)
     store = collections.open(name, writable=True)
     draw = np.random.default_rng(7)
     words = np.array([f"{'bcdfglmnprst'[i % 12]}{'aeiou'[i % 5]}{i:x}" for i in range(WORDS)])
     shares = 1.0 / np.arange(1, WORDS + 1)
     shares /= shares.sum()
     documents = CHUNKS // CHUNKS_PER_DOCUMENT
+    texts = [" ".join(draw.choice(words, WORDS_PER_CHUNK, p=shares)) for _ in range(BLOBS)]
+    blobs = embedder.embed_documents_with_tokens(texts)[1] if code and isinstance(embedder, TokenEmbedder) else []
     for first in range(0, documents, 200):
         numbers = range(first, min(first + 200, documents))
-        store.replace([_document(f"made-{number:05d}", words, shares, embedder, draw) for number in numbers])
+        store.replace(
+            [_document(f"made-{number:05d}", words, shares, embedder.info.dimension, blobs, draw) for number in numbers]
+        )
     store.close()
     collections.close()
 
 
 def _document(
-    doc_id: str, words: NDArray[np.str_], shares: NDArray[np.float64], embedder: Embedder, draw: np.random.Generator
+    doc_id: str,
+    words: NDArray[np.str_],
+    shares: NDArray[np.float64],
+    dimension: int,
+    blobs: Sequence[bytes],
+    draw: np.random.Generator,
 ) -> Replacement:
     texts = [" ".join(draw.choice(words, WORDS_PER_CHUNK, p=shares)) for _ in range(CHUNKS_PER_DOCUMENT)]
     document = Document(doc_id, f"file:///made/{doc_id}.txt", doc_id, "text/plain", "\n".join(texts))
@@ -103,9 +118,10 @@ def _document(
         place = chunk_id(doc_id, ordinal)
         chunks.append(Chunk(place, doc_id, document.version, ordinal, start, start + len(text), text))
         start += len(text) + 1
-    vectors = draw.standard_normal((len(texts), embedder.info.dimension)).astype(np.float32)
+    vectors = draw.standard_normal((len(texts), dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Replacement(document, chunks, vectors)
+    kept = [blobs[at] for at in draw.integers(len(blobs), size=len(texts))] if blobs else []
+    return Replacement(document, chunks, vectors, token_vectors=kept)
 
 
 def _queries(snapshot: Snapshot, number: int) -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _REASONS = {"k": "by k", "per-document": "by the cap per document", "duplicates": "near-identical"}
 """Words for what takes candidates out, where its name is not one."""
 _SHOWN_TERMS = 12
+_TERM_CHARACTERS = 40
 _RANK_AND_SCORE = 14
 """Characters that the first two columns take."""
 
@@ -74,6 +75,8 @@ def explain(
     if json:
         print_json({"collection": collection, **asdict(found)})
     else:
+        if found.query != query:
+            console(stderr=True).print(f"searched for: {found.query}", markup=False)
         _print_inquiry(found)
 
 
@@ -125,7 +128,7 @@ def _terms_table(explanation: "Explanation") -> "Table":
 
     table = _table("#", title="what each term adds to the BM25 score", left=("term",))
     for trace in _results(explanation):
-        held = [f"{escape(term)} {added:.2f}" for term, added in [*trace.terms.items()][:_SHOWN_TERMS]]
+        held = [f"{escape(_shortened(term))} {added:.2f}" for term, added in [*trace.terms.items()][:_SHOWN_TERMS]]
         more = f" and {len(trace.terms) - _SHOWN_TERMS} more" * (len(trace.terms) > _SHOWN_TERMS)
         table.add_row(str(trace.rank), ", ".join(held) + more if held else "[dim]none[/]")
     return table
@@ -189,7 +192,7 @@ def _compared_terms(found: "Inquiry") -> "Table | None":
     table = _table("idf", "in chunks", "this", *last, left=("term",), first=True)
     for term in found.terms[: 2 * _SHOWN_TERMS]:
         added = [f"{value:.2f}" if value else "[dim]-[/]" for value in (term.adds, term.last_adds)]
-        table.add_row(escape(term.term), f"{term.idf:.2f}", f"{term.chunks:,}", *added[: 1 + len(last)])
+        table.add_row(escape(_shortened(term.term)), f"{term.idf:.2f}", f"{term.chunks:,}", *added[: 1 + len(last)])
     return table
 
 
@@ -203,6 +206,10 @@ def _table(*right: str, left: Sequence[str] = (), title: str = "", first: bool =
     for name, justify in [*words, *columns] if first else [*columns, *words]:
         table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
     return table
+
+
+def _shortened(term: str) -> str:
+    return term if len(term) <= _TERM_CHARACTERS else term[: _TERM_CHARACTERS - 3] + "..."
 
 
 def _number(value: float | None) -> str:
