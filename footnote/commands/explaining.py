@@ -161,8 +161,8 @@ def _steps_table(found: "Inquiry") -> "Table | None":
     """Stage by stage, the document's chunk and the last result."""
     if not found.steps:
         return None
-    last = [f"result {found.last.rank}", "its rank"] if found.last else []
-    table = _table("this", "its rank", *last, left=("stage",), first=True)
+    last = [f"result {found.last.rank}", "rank"] if found.last else []
+    table = _table("its score", "its rank", *last, left=("stage",), first=True)
     for step in found.steps:
         own = _number(step.score), _rank(step.rank)
         table.add_row(step.stage, *own, *([_number(step.last_score), _rank(step.last_rank)] if last else []))
@@ -175,7 +175,7 @@ def _searches_table(found: "Inquiry") -> "Table | None":
     searches = [search for search in found.searches if search.stage not in ranked]
     if not searches:
         return None
-    table = _table("score", "rank", "last candidate", "its rank", left=("search", "best chunk"), first=True)
+    table = _table("its score", "its rank", "last candidate", "rank", left=("search", "best chunk"), first=True)
     for search in searches:
         rank = f"{search.rank:,}" if search.rank else f"> {search.depth:,}" if search.score else "[dim]-[/]"
         last = _number(search.last_score), f"{search.candidates:,}"
@@ -189,7 +189,7 @@ def _compared_terms(found: "Inquiry") -> "Table | None":
     from rich.markup import escape
 
     last = [f"result {found.last.rank}"] if found.last else []
-    table = _table("idf", "in chunks", "this", *last, left=("term",), first=True)
+    table = _table("idf", "in chunks", "it adds", *last, left=("term",), first=True)
     for term in found.terms[: 2 * _SHOWN_TERMS]:
         added = [f"{value:.2f}" if value else "[dim]-[/]" for value in (term.adds, term.last_adds)]
         table.add_row(escape(_shortened(term.term)), f"{term.idf:.2f}", f"{term.chunks:,}", *added[: 1 + len(last)])

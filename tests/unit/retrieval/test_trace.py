@@ -10,7 +10,7 @@ from retrieval import fusion
 from retrieval.build import build_collections, build_embedders
 from retrieval.explanation import Explanation
 from retrieval.ports import VectorStore
-from retrieval.records import Hit, Retrieval, StoredChunk
+from retrieval.records import Hit, QueryPlan, Retrieval, StoredChunk, Turn
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
 from tests.corpus import replacement
@@ -121,6 +121,32 @@ def test_the_fused_score_can_be_computed_again(store: VectorStore, query: str, f
     parts = [told["lexical"], told["feedback"]]
     again = fusion.rrf(parts) if fused_by == "rrf" else fusion.convex(parts, [0.5, 0.5], normalization="z-score")
     assert again == told["fused"]
+
+
+class Halves:
+    """A planner that takes every question for two."""
+
+    def plan(self, query: str, *, history: Sequence[Turn] = (), language: str = "english") -> QueryPlan:
+        return QueryPlan(query, parts=("coolant gauge", "inspect the bearing"), planner="halves")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_question_of_several_parts_is_accounted_for(store: VectorStore, query: str) -> None:
+    """The ranking of the whole and of each part fuse to the last one; terms are those of the whole."""
+    embedders = build_embedders(RetrievalSettings(), FakeEmbedder(token_code="fake"))
+    retriever = Retriever(store, embedders, RetrievalSettings(candidates=12), planner=Halves())
+    explanation = retriever.retrieve(query, k=3, explain=True).explanation
+    assert explanation is not None
+    told = rankings(explanation)
+    whole = told["blended"]
+    again = fusion.rrf([whole, told["part 1"], told["part 2"]])
+    assert [hit.chunk_id for hit in again] == [hit.chunk_id for hit in told["parts"]]
+    assert [hit.score for hit in again] == pytest.approx([hit.score for hit in told["parts"]])
+    lexical = {hit.chunk_id: hit.score for hit in told["lexical"]}
+    for trace in explanation.candidates:
+        assert (trace.removed_by == "") == (trace.rank is not None)
+        if trace.chunk_id in lexical:
+            assert sum(trace.terms.values()) == pytest.approx(lexical[trace.chunk_id], abs=1e-5)
 
 
 def test_what_feedback_loses_is_not_laid_on_k(store: VectorStore) -> None:
