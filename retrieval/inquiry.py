@@ -127,12 +127,12 @@ def inquire(
     candidates = explanation.of_document(document.doc_id)
     chunk = candidates[0] if candidates else None
     results = [trace for trace in explanation.candidates if trace.rank is not None]
-    last = None if chunk and chunk.rank else min(results, key=lambda trace: trace.score or 0.0, default=None)
+    last = None if chunk and chunk.rank else min(reversed(results), key=lambda one: one.score or 0.0, default=None)
     chunks = _Chunks(snapshot, document.doc_id, explanation)
     searches = _searches(snapshot, found, explanation, chunks, passing)
     steps = tuple(_step(stage, chunk, last) for stage in explanation.stages) if chunk else ()
     verdict: Verdict = _verdict(chunk) if chunks.ids else "no-chunks"
-    shown = chunk.chunk_id if chunk else next((one.chunk_id for one in searches if one.stage == "lexical"), "")
+    shown = chunk.chunk_id if chunk else searches[0].chunk_id if searches else ""
     answer = Inquiry(
         query=found.plan.query,
         k=k,

@@ -137,6 +137,15 @@ def test_none_of_the_terms_is_said(store: VectorStore) -> None:
     assert next(search for search in found.searches if search.stage == "lexical").rank is None
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical"])
+def test_one_search_alone_has_its_inquiries(store: VectorStore, mode: str) -> None:
+    """Of that search; the terms are those of the chunk that it likes best."""
+    found = asked(store, "blue pump", "manual", k=1, candidates=1, mode=mode)
+    assert found.verdict == "no-candidate"
+    assert [search.stage for search in found.searches] == [mode]
+    assert {term.term: term.adds > 0.0 for term in found.terms} == {"blue": False, "pump": True}
+
+
 @pytest.mark.parametrize(
     ("given", "text", "values"),
     [
