@@ -11,7 +11,7 @@ import re
 import string
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from generation.build import build_answerer, build_retriever
 from generation.chat_models.extractive import compose
 from generation.evidence import Assessor
 from generation.settings import GenerationSettings
+from ingest.indexing import token_code, token_embedder
 from ingest.pipeline import ingest_documents
 from ingest.settings import IngestSettings
 from retrieval.analysis import analyzer
 from retrieval.build import build_collections, build_embedder, build_embedders
 from retrieval.errors import InvalidRequest
-from retrieval.ports import Embedder, Tokenizer, Vectors, VectorStore
+from retrieval.ports import Embedder, TokenEmbedder, Tokenizer, Vectors, VectorStore
 from retrieval.records import Document, Element, EmbedderInfo
 from retrieval.settings import RetrievalSettings
 
@@ -135,7 +136,13 @@ def index(
 ) -> VectorStore:
     """A new collection 'answers' of the documents, by the path that every ingestion takes."""
     collections = build_collections(settings)
-    collections.create("answers", embedder=embedder.info, chunking=ingest.chunking, language=settings.language)
+    collections.create(
+        "answers",
+        embedder=embedder.info,
+        chunking=ingest.chunking,
+        language=settings.language,
+        token_code=token_code(embedder, wanted=ingest.token_vectors),
+    )
     store = collections.open("answers", writable=True)
     ingest_documents(documents, store=store, embedders=build_embedders(settings, embedder))
     return store
@@ -164,6 +171,19 @@ class Remembering:
         if new:
             self._known.update(zip(new, self._embedder.embed_documents(new), strict=True))
         return np.stack([self._known[text] for text in texts])
+
+    @property
+    def token_code(self) -> str:
+        return token_code(self._embedder)
+
+    def embed_documents_with_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[bytes]]:
+        return self._tokens().embed_documents_with_tokens(texts)
+
+    def token_scores(self, query: str, weights: Callable[[str], float], blobs: Sequence[bytes]) -> Vectors:
+        return self._tokens().token_scores(query, weights, blobs)
+
+    def _tokens(self) -> TokenEmbedder:
+        return token_embedder(self._embedder, self.token_code, of="the collection of answers")
 
 
 def normalize(text: str) -> str:

@@ -13,16 +13,27 @@ from evals.measurement import DEPTH, measure
 from evals.metrics import library
 from ingest.events import OnEvent, ignore
 from ingest.settings import IngestSettings
-from retrieval.build import build_retriever
+from retrieval.build import build_reranker, build_retriever
 from retrieval.errors import InvalidRequest
 from retrieval.settings import RetrievalSettings
 
+_PLAIN: Mapping[str, Any] = {
+    "identifier_weight": 1.0,
+    "feedback_weight": 0.0,
+    "late_weight": 0.0,
+    "title_weight": 0.0,
+    "neighbour_weight": 0.0,
+    "reranker": "none",
+    "deduplicate": False,
+    "per_document": 0,
+    "diversity": 0.0,
+}
 MODES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "dense": {"mode": "dense"},
-    "lexical": {"mode": "lexical"},
-    "rrf": {"mode": "hybrid", "fusion": "rrf", "feedback_weight": 0.0},
-    "convex": {"mode": "hybrid", "fusion": "convex", "feedback_weight": 0.0},
+    "dense": {"mode": "dense", **_PLAIN},
+    "lexical": {"mode": "lexical", **_PLAIN},
+    "rrf": {"mode": "hybrid", "fusion": "rrf", **_PLAIN},
+    "convex": {"mode": "hybrid", "fusion": "convex", **_PLAIN},
 }
 """What to measure: the configured settings, and well-known ways to compare them with."""
 
@@ -83,9 +94,11 @@ def run(
     with indexed(dataset, retrieval=retrieval, ingest=ingest, work_path=work_path, on_event=on_event) as made:
         with made.store.snapshot() as snapshot:
             info = snapshot.info
+        reranker = build_reranker(made.settings)
         for mode in dict.fromkeys(options.modes):
             settings = made.settings.model_copy(update=dict(MODES[mode]))
-            retriever = build_retriever(made.store, made.embedders, settings)
+            second = reranker if settings.reranker != "none" else None
+            retriever = build_retriever(made.store, made.embedders, settings, reranker=second)
             with made.store.snapshot() as snapshot:
                 measured = measure(
                     mode,

@@ -3,6 +3,7 @@
 Read `Ranker.rank` top to bottom; each stage can be switched off by its setting. docs/ranking.md has what each brings.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from retrieval import feedback, fusion
 from retrieval.analysis import analyzer
 from retrieval.filters import Filter
-from retrieval.ports import Embedders, SearchView, TokenEmbedder, Vectors
+from retrieval.ports import Embedders, SearchView, Vectors
+from retrieval.queries import identifiers
 from retrieval.records import Hit, StoredChunk, adjacent_ids
 from retrieval.rerankers import late_interaction
 from retrieval.rerankers.late_interaction import LateInteractionReranker
@@ -40,15 +42,16 @@ class Ranker:
         self, view: SearchView, text: str, *, depth: int, filter: Filter | None, chunks: "Chunks", trace: Trace
     ) -> Ranking:
         """The candidates of `text`: up to `depth` of each search, as one ranking."""
+        info = view.info
         # The edition says which model: after a switch, the first query that sees it embeds as it does.
         with trace.stage("embed"):
-            embedder = self._embedders.of(view.info.embedder)
+            embedder = self._embedders.of(info.embedder)
             vector = embedder.embed_queries([text])[0]
-        terms = {term: float(count) for term, count in Counter(analyzer(view.info.language).terms(text)).items()}
+        terms = self._terms(text, info.language)
         trace.terms = terms
         rankings = self._search(view, vector, terms, depth=depth, filter=filter, trace=trace)
-        late = self._late if self._compares(view, embedder) else None
-        signals = _Signals(late, view, text, terms, self._settings, chunks, trace)
+        late = self._late if late_interaction.comparing(embedder, info.edition) else None
+        signals = _Signals(late, view, text, self._settings, chunks, trace)
         hits = self._combined(rankings, signals, trace)
         if "dense" in rankings and self._settings.mode == "hybrid" and self._settings.feedback_weight > 0.0:
             with trace.stage("feedback"):
@@ -63,6 +66,18 @@ class Ranker:
                 hits = fusion.neighbours(hits, near, weight=self._settings.neighbour_weight)
                 trace.ranked("neighbours", hits)
         return Ranking(vector, hits)
+
+    def _terms(self, text: str, language: str) -> dict[str, float]:
+        """The terms of `text` with how often they are in it; the whole of an identifier counts more than its parts.
+
+        Else `s3:GetObjectAcl` may come before `s3:GetObject`: it has a part of it, and more of the other words.
+        """
+        analysed = analyzer(language)
+        whole = identifiers.exact_terms(text, analysed)
+        counts = Counter(analysed.terms(text))
+        return {
+            term: count * (self._settings.identifier_weight if term in whole else 1.0) for term, count in counts.items()
+        }
 
     def _search(
         self,
@@ -101,10 +116,6 @@ class Ranker:
         weights = [share[stage] for stage in rankings]
         return fusion.convex([*rankings.values()], weights, normalization=self._settings.normalization)
 
-    def _compares(self, view: SearchView, embedder: object) -> bool:
-        """Whether there are token vectors to compare with."""
-        return bool(view.info.edition.token_code) and isinstance(embedder, TokenEmbedder)
-
 
 class Chunks:
     """The chunks of one query, each read once."""
@@ -133,7 +144,6 @@ class _Signals:
         ranker: LateInteractionReranker | None,
         view: SearchView,
         text: str,
-        terms: Mapping[str, float],
         settings: RetrievalSettings,
         chunks: Chunks,
         trace: Trace,
@@ -141,13 +151,15 @@ class _Signals:
         self._late = ranker
         self._view = view
         self._text = text
-        self._terms = terms
         self._settings = settings
         self._chunks = chunks
         self._trace = trace
         self._compared: dict[str, tuple[float, int]] = {}
         self._titled: dict[str, float] = {}
-        self._idf: Mapping[str, float] | None = None
+
+    @functools.cached_property
+    def _idf(self) -> Mapping[str, float]:
+        return late_interaction.idf_of(self._text, self._view)
 
     def blend(self, hits: list[Hit]) -> list[Hit]:
         """The first `late_candidates` in a new order."""
@@ -167,7 +179,7 @@ class _Signals:
         assert self._late is not None  # noqa: S101 - the caller has looked
         with self._trace.stage("late"):
             missing = [chunk_id for chunk_id in head if chunk_id not in self._compared]
-            found = self._late.similarities(self._text, missing, snapshot=self._view)
+            found = self._late.similarities(self._text, missing, snapshot=self._view, idf=self._idf)
             self._compared.update(zip(missing, found, strict=True))
             compared = [self._compared[chunk_id] for chunk_id in head]
             similarities = [similarity for similarity, _ in compared]
@@ -177,9 +189,6 @@ class _Signals:
     def _title_scores(self, head: Sequence[str]) -> list[float]:
         """How much of the query stands in a chunk's title and headings: the share of its terms, by idf, 0..1."""
         with self._trace.stage("title"):
-            if self._idf is None:
-                found = self._view.term_scores(self._terms, [])
-                self._idf = dict(zip(found.terms, found.idf.tolist(), strict=True))
             total = sum(self._idf.values()) or 1.0
             analysed = analyzer(self._view.info.language)
             missing = [chunk_id for chunk_id in head if chunk_id not in self._titled]

@@ -90,6 +90,13 @@ class RetrievalSettings(BaseModel):
     )
     dense_weight: float = Field(0.5, ge=0.0, le=1.0, description="Share of the dense score in convex fusion.")
     rank_constant: float = Field(60.0, gt=0.0, description="Of reciprocal rank fusion.")
+    identifier_weight: float = Field(
+        3.0,
+        ge=1.0,
+        le=10.0,
+        description="What the whole of an identifier such as s3:GetObject counts in lexical search, where each of its "
+        "parts counts 1.",
+    )
     feedback_chunks: int = Field(3, ge=1, le=100, description="First results that the query vector is moved towards.")
     feedback_weight: float = Field(0.3, ge=0.0, le=1.0, description="How far; 0 switches feedback off.")
 

@@ -3,6 +3,10 @@
 import os
 from collections.abc import Iterator
 
+# As the command does it: threads of the numerics library would spin for work that takes microseconds.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 

@@ -32,6 +32,7 @@ _SHAPE = re.compile(
     """,
     re.VERBOSE,
 )
+_WORDED = re.compile(r"(?:[^\W_]+-)*[^\W\d_A-Z]{4,}(?:-[^\W_]+)*")
 _ORDINARY = re.compile(r"[0-9]+(?:st|nd|rd|th|s|am|pm|k|m|%)?|[0-9]+-[a-z]{2,}(?:-[a-z]+)?")
 """Ordinals, decades, times of day, "30-day": words for all that they have digits."""
 
@@ -55,9 +56,11 @@ def is_identifier(token: str) -> bool:
 def exact_terms(text: str, analyzer: Analyzer) -> frozenset[str]:
     """The terms that stand for whole identifiers of `text`: what has such a term has exactly that identifier.
 
-    Of an identifier that is one word to the analyzer there is none: no other one shares a part with it.
+    Of an identifier that is one word to the analyzer there is none: no other one shares a part with it. `iPSC-derived`
+    is ordinary language for all its capitals: words with hyphens that have a whole lower-case word are left out.
     """
-    found = (analyzer.terms(token) for token in identifiers(text) if is_identifier(token))
+    names = (token for token in identifiers(text) if is_identifier(token) and not _WORDED.fullmatch(token))
+    found = (analyzer.terms(token) for token in names)
     return frozenset(max(terms, key=len) for terms in found if len(terms) > 1)
 
 

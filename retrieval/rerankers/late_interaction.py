@@ -1,12 +1,13 @@
 """Late interaction as a reranker: the embedder's own token vectors, kept with the chunks. No second model."""
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from retrieval import fusion
-from retrieval.analysis import Analyzer, analyzer
-from retrieval.ports import Embedders, SearchView, TokenEmbedder
-from retrieval.records import StoredChunk
+from retrieval.analysis import analyzer
+from retrieval.ports import Embedder, Embedders, SearchView, TokenEmbedder
+from retrieval.records import Edition, StoredChunk
 
 LENGTH_WEIGHT = 0.2
 """How far the length of a chunk counts against its score, both in standard deviations over the candidates. The more
@@ -31,15 +32,31 @@ class LateInteractionReranker:
         raw = self.similarities(query, chunk_ids, snapshot=snapshot)
         return combined([similarity for similarity, _ in raw], [size for _, size in raw])
 
-    def similarities(self, query: str, chunk_ids: Sequence[str], *, snapshot: SearchView) -> list[tuple[float, int]]:
-        """MaxSim of each chunk, -1..1, and how many bytes of token vectors it has."""
-        embedder = self._embedders.of(snapshot.info.embedder)
-        if not snapshot.info.edition.token_code or not isinstance(embedder, TokenEmbedder) or not chunk_ids:
+    def similarities(
+        self, query: str, chunk_ids: Sequence[str], *, snapshot: SearchView, idf: Mapping[str, float] | None = None
+    ) -> list[tuple[float, int]]:
+        """MaxSim of each chunk, -1..1, and how many bytes of token vectors it has.
+
+        `idf` is that of the query's terms, for who knows it already.
+        """
+        info = snapshot.info
+        embedder = comparing(self._embedders.of(info.embedder), info.edition)
+        if embedder is None or not chunk_ids:
             return [(0.0, 0)] * len(chunk_ids)
-        weights = _Weights(snapshot, query)
+        known = idf_of(query, snapshot) if idf is None else idf
+        terms = analyzer(info.language).terms
         codes = snapshot.token_vectors(chunk_ids)
-        found = embedder.token_scores(query, weights.of, codes)
+        # A word weighs as much as its rarest term; stop words have none.
+        weight = functools.cache(lambda word: max((known.get(term, 0.0) for term in terms(word)), default=0.0))
+        found = embedder.token_scores(query, weight, codes)
         return [(float(score), len(code)) for score, code in zip(found, codes, strict=True)]
+
+
+def comparing(embedder: Embedder, edition: Edition) -> TokenEmbedder | None:
+    """The embedder, when it reads the code that the token vectors of an edition are in; None without any."""
+    if isinstance(embedder, TokenEmbedder) and edition.token_code and embedder.token_code == edition.token_code:
+        return embedder
+    return None
 
 
 def combined(similarities: Sequence[float], sizes: Sequence[int]) -> list[float]:
@@ -54,14 +71,7 @@ def combined(similarities: Sequence[float], sizes: Sequence[int]) -> list[float]
     ]
 
 
-class _Weights:
-    """What the words of a query weigh: the idf of their rarest term, 0 for stop words."""
-
-    def __init__(self, snapshot: SearchView, query: str) -> None:
-        self._analyzer: Analyzer = analyzer(snapshot.info.language)
-        terms = dict.fromkeys(self._analyzer.terms(query), 1.0)
-        found = snapshot.term_scores(terms, [])
-        self._idf = dict(zip(found.terms, found.idf.tolist(), strict=True))
-
-    def of(self, word: str) -> float:
-        return max((self._idf.get(term, 0.0) for term in self._analyzer.terms(word)), default=0.0)
+def idf_of(query: str, snapshot: SearchView) -> dict[str, float]:
+    """The idf in the edition of each term of the query."""
+    found = snapshot.term_scores(dict.fromkeys(analyzer(snapshot.info.language).terms(query), 1.0), [])
+    return dict(zip(found.terms, found.idf.tolist(), strict=True))

@@ -1,5 +1,6 @@
 """One consistent view of a collection through one edition: the catalog at one commit, and the index that fits it."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ class FaissSnapshot:
         self._passing: dict[str, Mask] = {}
         """By the filter as it is written: filters of 1 and of true are equal to Python, and mean different things."""
 
-    @property
+    @functools.cached_property
     def info(self) -> CollectionInfo:
         return self._catalog.info(self._number)
 
