@@ -17,7 +17,10 @@ from evals.comparison.records import (
 )
 from retrieval.explanation import CandidateTrace, Explanation, StageScore
 
-HOSTILE = '<script>alert("1")</script> | @octocat #1 `x` [a](javascript:b) www.example.org ]]> \x1b[31m \ud800 \u202e & "q"\nnew line'
+HOSTILE = (
+    '<script>alert("1")</script> | @octocat #1 `x` [a](javascript:b) www.example.org ]]> '
+    '\x1b[31m \ud800 \u202e & "q"\nnew line'
+)
 """What a query, a title or an id can be."""
 
 
