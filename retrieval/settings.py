@@ -108,7 +108,7 @@ class RetrievalSettings(BaseModel):
         "score; 0 switches it off.",
     )
     title_weight: float = Field(
-        0.05, ge=0.0, le=0.1, description="Share of how much of the query stands in title and headings; 0 is off."
+        0.0, ge=0.0, le=0.1, description="Share of how much of the query stands in title and headings; 0 is off."
     )
     late_candidates: int = Field(
         50, ge=1, le=1000, description="First results of fusion that late interaction and titles are compared for."
