@@ -30,7 +30,7 @@ def thin(
         with trace.stage("duplicates"):
             hits = _distinct(view, hits, wanted=wanted, settings=settings, read=read, trace=trace)
     if settings.per_document:
-        hits = _capped(hits, settings.per_document, trace)
+        hits = _capped(hits, settings.per_document, wanted=wanted, trace=trace)
     if settings.diversity > 0.0:
         with trace.stage("diversity"):
             hits = _diverse(view, hits[:wanted], k=k, weight=1.0 - settings.diversity, trace=trace)
@@ -49,8 +49,8 @@ def _distinct(
     """Without those that repeat a better one; only as far down as it takes for `wanted` results."""
     kept: list[Hit] = []
     at = 0
-    while at < len(hits) and len(_within(kept, settings.per_document)) < wanted:
-        looked_at = [*kept, *hits[at : at + wanted - len(kept) + SPARE]]
+    while at < len(hits) and (lacking := wanted - len(_within(kept, settings.per_document))) > 0:
+        looked_at = [*kept, *hits[at : at + lacking + SPARE]]
         at += len(looked_at) - len(kept)
         chunk_ids = [hit.chunk_id for hit in looked_at]
         texts = [found.chunk.text for found in read(chunk_ids)]
@@ -68,19 +68,23 @@ def _within(hits: Sequence[Hit], cap: int) -> Sequence[Hit]:
     return diversity.cap_per_document(hits, doc_id_of, cap) if cap else hits
 
 
-def _capped(hits: Sequence[Hit], cap: int, trace: Trace) -> list[Hit]:
+def _capped(hits: Sequence[Hit], cap: int, *, wanted: int, trace: Trace) -> list[Hit]:
     kept = diversity.cap_per_document(hits, doc_id_of, cap)
-    for chunk_id in {hit.chunk_id for hit in hits} - {hit.chunk_id for hit in kept}:
-        trace.remove(chunk_id, "per-document", f"{doc_id_of(chunk_id)!r} has {cap} better results already")
+    for hit in _passed_over(hits, kept[:wanted], all_there_are=len(kept) < wanted):
+        trace.remove(hit.chunk_id, "per-document", f"{doc_id_of(hit.chunk_id)!r} has {cap} better ones already")
     return kept
 
 
 def _diverse(view: SearchView, hits: Sequence[Hit], *, k: int, weight: float, trace: Trace) -> list[Hit]:
     chosen = diversity.mmr(hits, view.vectors([hit.chunk_id for hit in hits]), k=k, weight=weight)
-    taken = {hit.chunk_id for hit in chosen}
-    lowest = max((place for place, hit in enumerate(hits) if hit.chunk_id in taken), default=0)
-    for hit in hits[:lowest]:
-        if hit.chunk_id not in taken:
-            trace.remove(hit.chunk_id, "diversity", "too much like the results; others say more that is not said yet")
+    for hit in _passed_over(hits, chosen):
+        trace.remove(hit.chunk_id, "diversity", "too much like the results; others say more that is not said yet")
     trace.ranked("diversity", chosen)
     return chosen
+
+
+def _passed_over(hits: Sequence[Hit], chosen: Sequence[Hit], *, all_there_are: bool = False) -> list[Hit]:
+    """Those that rank above one that was chosen, and were not; what ranks below all of them is left to k."""
+    taken = {hit.chunk_id for hit in chosen}
+    lowest = max((place for place, hit in enumerate(hits) if hit.chunk_id in taken), default=0)
+    return [hit for hit in (hits if all_there_are else hits[:lowest]) if hit.chunk_id not in taken]
