@@ -75,7 +75,7 @@ class Duplicate:
     """chunk_id of the better one, which is no duplicate itself."""
     cosine: float
     exact: bool
-    """Whether the texts are the same but for white space, case and width of characters."""
+    """Whether the two texts are the same but for white space, case and width of characters."""
 
 
 def near_duplicates(
@@ -94,7 +94,8 @@ def near_duplicates(
     kept = np.zeros(len(hits), dtype=bool)
     by_text: dict[str, int] = {}
     """The first of each text; a later one with that text is a duplicate of it, or of what it is a duplicate of."""
-    found: dict[int, Duplicate] = {}
+    origin: dict[int, int] = {}
+    found: list[Duplicate] = []
     for i, hit in enumerate(hits):
         same = by_text.setdefault(prints[i].folded, i)
         alike = np.flatnonzero(kept & (cosines[i] >= threshold)).tolist()
@@ -102,9 +103,14 @@ def near_duplicates(
         if better is None:
             kept[i] = True
         else:
-            of = found[better].of if better in found else hits[better].chunk_id
-            found[i] = Duplicate(hit.chunk_id, of, round(float(cosines[i, better]), 4), same != i)
-    return list(found.values())
+            # The same text as one that is itself near-identical to a better one.
+            first = origin.get(better, better)
+            origin[i] = first
+            cosine = round(float(cosines[i, first]), 4)
+            found.append(
+                Duplicate(hit.chunk_id, hits[first].chunk_id, cosine, prints[i].folded == prints[first].folded)
+            )
+    return found
 
 
 _WORD = re.compile(r"[^\W_]+(?:[-.:/@_'’+#&][^\W_]+)*")

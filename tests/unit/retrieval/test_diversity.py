@@ -155,6 +155,15 @@ def test_a_duplicate_names_the_best_of_its_kind() -> None:
     ]
 
 
+def test_a_copy_of_a_near_duplicate_is_not_said_to_be_the_same_text() -> None:
+    """It differs from the best by a word, as the one does that it is a copy of."""
+    other = LONG.replace("spare", "other")
+    hits = [Hit("a:0", 3.0), Hit("b:0", 2.0), Hit("c:0", 1.0)]
+    vectors = np.array([[1, 0], [0.98, 0.2], [0.98, 0.2]], dtype=np.float32)
+    found = near_duplicates(hits, vectors, [LONG, other, other])
+    assert [(one.of, one.cosine, one.exact) for one in found] == [("a:0", 0.98, False)] * 2
+
+
 @given(st.lists(st.sampled_from([*_SENTENCES, LONG, "", "»", "犬の料金"]), max_size=8))
 def test_what_is_kept_has_no_duplicates(texts: list[str]) -> None:
     """Once they are left out there are none, and every text is still there once."""
