@@ -47,8 +47,8 @@ def blend(ranking: Sequence[Hit], signals: Sequence[tuple[float, Sequence[float]
     """Rank the first hits of a ranking anew, by their own scores and by others.
 
     `signals` are (weight, scores) with as many scores each, for as many first hits; weights add up to at most 1, and
-    what is left is the share of the hits' own scores. All are standardised over these hits. The other hits follow
-    behind, in the order they had.
+    what is left is the share of the hits' own scores. All are standardised over these hits. What comes out equal keeps
+    its order, and the other hits follow behind in theirs.
     """
     scored = min((len(scores) for _, scores in signals), default=0)
     head, rest = ranking[:scored], ranking[scored:]
@@ -57,9 +57,10 @@ def blend(ranking: Sequence[Hit], signals: Sequence[tuple[float, Sequence[float]
     own = 1.0 - math.fsum(weight for weight, _ in signals)
     shares = [(own, standardised([hit.score for hit in head]))]
     shares += [(weight, standardised(scores)) for weight, scores in signals]
-    blended = ranked(
-        {hit.chunk_id: math.fsum(share * values[row] for share, values in shares) for row, hit in enumerate(head)}
-    )
+    made = [
+        Hit(hit.chunk_id, math.fsum(share * values[row] for share, values in shares)) for row, hit in enumerate(head)
+    ]
+    blended = sorted(made, key=lambda hit: -hit.score)
     scale = _deviation([hit.score for hit in head]) or 1.0
     return [*blended, *(Hit(hit.chunk_id, blended[-1].score + (hit.score - head[-1].score) / scale) for hit in rest)]
 
@@ -111,7 +112,7 @@ def standardised(values: Sequence[float]) -> list[float]:
 
 
 def _deviation(values: Sequence[float]) -> float:
-    if not values:
+    if not values or min(values) == max(values):  # the mean of equal values may be off by a bit
         return 0.0
     mean = math.fsum(values) / len(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))

@@ -4,6 +4,7 @@ Read `Ranker.rank` top to bottom; each stage can be switched off by its setting.
 """
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -189,12 +190,13 @@ class _Signals:
     def _title_scores(self, head: Sequence[str]) -> list[float]:
         """How much of the query stands in a chunk's title and headings: the share of its terms, by idf, 0..1."""
         with self._trace.stage("title"):
-            total = sum(self._idf.values()) or 1.0
+            total = math.fsum(self._idf.values()) or 1.0
             analysed = analyzer(self._view.info.language)
             missing = [chunk_id for chunk_id in head if chunk_id not in self._titled]
             for chunk_id, found_chunk in zip(missing, self._chunks.read(missing), strict=True):
                 held = self._idf.keys() & set(analysed.terms(found_chunk.chunk.context))
-                self._titled[chunk_id] = sum(self._idf[term] for term in held) / total
+                # fsum, for a set has no order: equal shares must be equal to the last bit.
+                self._titled[chunk_id] = math.fsum(self._idf[term] for term in held) / total
             scores = [self._titled[chunk_id] for chunk_id in head]
             self._trace.ranked("title", fusion.ranked(dict(zip(head, scores, strict=True))))
             return scores

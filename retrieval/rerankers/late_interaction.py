@@ -37,6 +37,7 @@ class LateInteractionReranker:
     ) -> list[tuple[float, int]]:
         """MaxSim of each chunk, -1..1, and how many bytes of token vectors it has.
 
+        Rounded to 6 decimals, as the scores of searches are: the same code has the same score among any others.
         `idf` is that of the query's terms, for who knows it already.
         """
         info = snapshot.info
@@ -49,7 +50,7 @@ class LateInteractionReranker:
         # A word weighs as much as its rarest term; stop words have none.
         weight = functools.cache(lambda word: max((known.get(term, 0.0) for term in terms(word)), default=0.0))
         found = embedder.token_scores(query, weight, codes)
-        return [(float(score), len(code)) for score, code in zip(found, codes, strict=True)]
+        return [(round(float(score), 6), len(code)) for score, code in zip(found, codes, strict=True)]
 
 
 def comparing(embedder: Embedder, edition: Edition) -> TokenEmbedder | None:

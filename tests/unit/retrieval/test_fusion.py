@@ -1,6 +1,8 @@
 """Fusion against values computed by hand."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retrieval import fusion
 from retrieval.records import Hit
@@ -65,3 +67,22 @@ def test_bad_weights_are_refused(weights: list[float]) -> None:
     """One per ranking, none negative, not all zero."""
     with pytest.raises(ValueError, match="one weight >= 0 per ranking"):
         fusion.convex([DENSE, LEXICAL], weights)
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 60))
+def test_equal_values_standardise_to_zeros(value: float, count: int) -> None:
+    """Also where their mean is not quite their value: else the noise of adding up would be one deviation."""
+    assert fusion.standardised([value] * count) == [0.0] * count
+
+
+def test_a_signal_that_says_nothing_leaves_the_order() -> None:
+    """A reranker with one score for all, alone: the order is that of before, not that of the ids."""
+    assert [hit.chunk_id for hit in fusion.blend([Hit("b", 3.0), Hit("a", 2.0)], [(1.0, [0.5, 0.5])])] == ["b", "a"]
+
+
+def test_what_is_not_blended_follows_at_its_distance() -> None:
+    """Of equal hits three are blended; the fourth, a little lower before, is a little lower afterwards."""
+    hits = [Hit("a", 0.1), Hit("b", 0.1), Hit("c", 0.1), Hit("d", 0.05)]
+    blended = fusion.blend(hits, [(0.35, [1.0, 2.0, 3.0])])
+    assert [hit.chunk_id for hit in blended] == ["c", "b", "a", "d"]
+    assert blended[2].score - blended[3].score == pytest.approx(0.05)
