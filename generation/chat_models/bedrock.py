@@ -45,7 +45,7 @@ class BedrockChatModel:
         try:
             self._client = boto3.client("bedrock-runtime", region_name=region, endpoint_url=endpoint_url, config=config)
         except exceptions.BotoCoreError as exc:
-            raise ChatModelError(f"{self.name}: {exc} Set generation.region, or AWS_REGION.") from exc
+            raise ChatModelError(f"{self.name}: {exc}; set generation.region (or AWS_DEFAULT_REGION)") from exc
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         errors = self._exceptions
@@ -71,7 +71,9 @@ class BedrockChatModel:
             if _code(error["Code"]) in UNAVAILABLE:
                 raise ChatModelUnavailable(f"{text}; try again later") from exc
             raise ChatModelError(f"{text}; check generation.model, generation.region and the permissions") from exc
-        except (errors.NoCredentialsError, errors.PartialCredentialsError, errors.ParamValidationError) as exc:
+        except (errors.NoCredentialsError, errors.PartialCredentialsError) as exc:
+            raise ChatModelError(f"{self.name}: {exc}; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or use a role") from exc
+        except errors.ParamValidationError as exc:
             raise ChatModelError(f"{self.name}: {exc}") from exc
         except self._broken as exc:
             raise ChatModelUnavailable(f"{self.name} cannot be reached or broke off: {exc}; try again") from exc

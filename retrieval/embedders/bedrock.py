@@ -108,8 +108,8 @@ class BedrockEmbedder(ServiceEmbedder):
             )
         except (exceptions.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is no address
             raise ConfigError(
-                f"{self._name}: {exc} Set retrieval.embedder_region or AWS_DEFAULT_REGION; retrieval.embedder_url only "
-                "for a VPC endpoint."
+                f"{self._name}: {exc}; set retrieval.embedder_region (or AWS_DEFAULT_REGION), and "
+                "retrieval.embedder_url only to a VPC endpoint"
             ) from exc
 
     def __reduce__(self) -> tuple[Any, tuple[ServiceOptions]]:
@@ -150,7 +150,9 @@ class BedrockEmbedder(ServiceEmbedder):
             raise EmbedderError(
                 f"{text}; check retrieval.model, retrieval.embedder_region and the permissions"
             ) from exc
-        except (errors.NoCredentialsError, errors.PartialCredentialsError, errors.ParamValidationError) as exc:
+        except (errors.NoCredentialsError, errors.PartialCredentialsError) as exc:
+            raise EmbedderError(f"{self._name}: {exc}; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or use a role") from exc
+        except errors.ParamValidationError as exc:
             raise EmbedderError(f"{self._name}: {exc}") from exc
         except self._broken as exc:
             raise EmbedderUnavailable(f"{self._name} cannot be reached or broke off: {exc}; try again") from exc

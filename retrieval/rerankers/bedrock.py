@@ -56,8 +56,8 @@ class BedrockReranker:
             )
         except (exceptions.BotoCoreError, ValueError) as exc:  # no region; an endpoint that is no address
             raise ConfigError(
-                f"reranker {self.name!r}: {exc}; set retrieval.rerank_region (or AWS_REGION), and retrieval.rerank_url "
-                "only to a VPC endpoint"
+                f"reranker {self.name!r}: {exc}; set retrieval.rerank_region (or AWS_DEFAULT_REGION), and "
+                "retrieval.rerank_url only to a VPC endpoint"
             ) from exc
         meta = self._client.meta
         arn = f"arn:{meta.partition}:bedrock:{meta.region_name}::foundation-model/{model}"
@@ -116,7 +116,11 @@ class BedrockReranker:
                 f"{text}; check retrieval.rerank_model, retrieval.rerank_region (not every region has the model) and "
                 "the permissions bedrock:Rerank and bedrock:InvokeModel"
             ) from exc
-        except (errors.NoCredentialsError, errors.PartialCredentialsError, errors.ParamValidationError) as exc:
+        except (errors.NoCredentialsError, errors.PartialCredentialsError) as exc:
+            raise RerankerError(
+                f"reranker {self.name!r}: {exc}; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or use a role"
+            ) from exc
+        except errors.ParamValidationError as exc:
             raise RerankerError(f"reranker {self.name!r}: {exc}") from exc
         except self._broken as exc:
             raise RerankerUnavailable(

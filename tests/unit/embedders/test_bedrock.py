@@ -225,7 +225,7 @@ def test_without_credentials_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatc
     """That is no outage."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(EmbedderError, match="credentials") as caught:
+    with pytest.raises(EmbedderError, match="credentials; set AWS_PROFILE") as caught:
         make("http://127.0.0.1:9").embed_queries(["pump"])
     assert not isinstance(caught.value, EmbedderUnavailable)
 

@@ -195,7 +195,7 @@ def test_no_credentials_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not pass by waiting."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(RerankerError, match="credentials") as caught:
+    with pytest.raises(RerankerError, match="credentials; set AWS_PROFILE") as caught:
         _rerank(agent_runtime)
     assert not isinstance(caught.value, RerankerUnavailable)
 
