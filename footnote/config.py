@@ -4,10 +4,11 @@ This is the one place that reads the environment. A setting is looked for in the
 it has its default.
 """
 
+import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,17 @@ def _problems(error: ValidationError, path: Path | None, from_file: dict[str, An
         if problem["type"] == "extra_forbidden":
             fields = Settings.model_fields
             model = fields[package].annotation if package in fields else Settings
-            known = ", ".join(getattr(model, "model_fields", {}))
-            yield f"{origin}: {name!r} is not a setting; known here: {known}"
+            known = instead_of(setting or package, getattr(model, "model_fields", {}))
+            yield f"{origin}: {name!r} is not a setting; {known}"
         else:
             yield f"{origin}: {name} = {_masked(name, problem['input'])}: {problem['msg']}"
+
+
+def instead_of(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by the name of a setting that there is not: the nearest one, or else all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
 
 
 def _masked(name: str, value: object) -> str:

@@ -20,15 +20,17 @@ def with_assignments(settings: "RetrievalSettings", assignments: Sequence[str]) 
     """The settings with 'name=value' each put in place. Raises ConfigError; a value is checked as in footnote.toml."""
     from pydantic import SecretStr, ValidationError
 
+    from footnote.config import instead_of
+
     fields = type(settings).model_fields
     given = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         name = name.strip().removeprefix("retrieval.")
-        if not equals or name not in fields:
-            raise ConfigError(
-                f"--set {name!r}: expected NAME=VALUE with a setting of retrieval; known: {', '.join(fields)}"
-            )
+        if name not in fields:
+            raise ConfigError(f"--set {name!r} is not a setting of retrieval; {instead_of(name, fields)}")
+        if not equals:
+            raise ConfigError(f"--set {assignment!r}: expected NAME=VALUE, such as --set {name}={fields[name].default}")
         if fields[name].annotation is SecretStr:
             raise ConfigError(f"--set {name!r}: a secret does not belong on a command line; set it in the environment")
         given[name] = value.strip()

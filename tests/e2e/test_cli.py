@@ -258,7 +258,7 @@ def test_the_data_folder_is_not_ingested(footnote: Footnote) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("FOOTNOTE_RETRIEVAL__STOER", "faiss", "'retrieval.stoer' is not a setting; known here: store,"),
+        ("FOOTNOTE_RETRIEVAL__STOER", "faiss", "'retrieval.stoer' is not a setting; did you mean 'store'?"),
         ("FOOTNOTE_RETREIVAL__STORE", "faiss", "'FOOTNOTE_RETREIVAL__STORE' names no setting"),
         ("FOOTNOTE_RETRIEVAL__CANDIDATES", "many", "FOOTNOTE_RETRIEVAL__CANDIDATES: 'retrieval.candidates'"),
         ("FOOTNOTE_RETRIEVAL__MODEL", "nope", "unknown model 'nope'"),
@@ -274,10 +274,10 @@ def test_bad_settings_are_named(footnote: Footnote, variable: str, value: str, m
 
 
 def test_an_unknown_table_is_named_with_its_file(footnote: Footnote) -> None:
-    """And the message lists the tables that there are."""
+    """And the message names the table that was meant."""
     (footnote.folder / "footnote.toml").write_text("[retreival]\nfusion = 'rrf'\n")
     error = footnote("status", code=1).stderr
-    assert "footnote.toml: 'retreival' is not a setting; known here: retrieval, ingest" in error
+    assert "footnote.toml: 'retreival' is not a setting; did you mean 'retrieval'?" in error
 
 
 def test_an_empty_variable_is_no_setting(footnote: Footnote) -> None:

@@ -22,8 +22,9 @@ def test_settings_are_put_in_place() -> None:
     ("assignment", "message"),
     [
         ("dense_weight", "--set 'dense_weight': expected NAME=VALUE"),
-        ("dens_weight=1", "--set 'dens_weight': expected NAME=VALUE with a setting of retrieval; known: store, "),
-        ("=1", "--set ''"),
+        ("dens_weight=1", "--set 'dens_weight' is not a setting of retrieval; did you mean 'dense_weight'?"),
+        ("xyz=1", "--set 'xyz' is not a setting of retrieval; known here: store, path, "),
+        ("=1", "--set '' is not a setting"),
         ("ingest.chunk_tokens=9", "--set 'ingest.chunk_tokens'"),
         ("dense_weight=2", "--set dense_weight=2: Input should be less than or equal to 1"),
         ("dense_weight=much", "--set dense_weight=much: Input should be a valid number"),
