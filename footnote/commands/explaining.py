@@ -87,8 +87,11 @@ def print_stages(found: "Retrieval") -> None:
         return
     terminal = console()
     for stages in _columns(explanation, terminal.width):
+        terminal.print("score (rank) in each stage", style="dim")
         terminal.print(_stages_table(explanation, stages))
         terminal.print()
+    # No title of the table, which would be broken into lines where the table is narrow.
+    terminal.print("what each term adds to the BM25 score", style="dim")
     terminal.print(_terms_table(explanation))
     terminal.print()
     counted = [f"{count:,} {_REASONS.get(by, f'by {by}')}" for by, count in explanation.left_out().items()]
@@ -115,7 +118,7 @@ def _columns(explanation: "Explanation", width: int) -> list[list[str]]:
 
 def _stages_table(explanation: "Explanation", shown: Sequence[str]) -> "Table":
     """A row for each result, a column for each stage: the score there, and the rank."""
-    table = _table("#", "score", *shown, title="score (rank) in each stage")
+    table = _table("#", "score", *shown)
     for trace in _results(explanation):
         stages = {one.stage: f"{one.score:.3f} [dim]({one.rank})[/]" for one in trace.stages}
         cells = (stages.get(stage, "[dim]-[/]") for stage in shown)
@@ -126,7 +129,7 @@ def _stages_table(explanation: "Explanation", shown: Sequence[str]) -> "Table":
 def _terms_table(explanation: "Explanation") -> "Table":
     from rich.markup import escape
 
-    table = _table("#", title="what each term adds to the BM25 score", left=("term",))
+    table = _table("#", left=("term",))
     for trace in _results(explanation):
         held = [f"{escape(_shortened(term))} {added:.2f}" for term, added in [*trace.terms.items()][:_SHOWN_TERMS]]
         more = f" and {len(trace.terms) - _SHOWN_TERMS} more" * (len(trace.terms) > _SHOWN_TERMS)
@@ -196,11 +199,11 @@ def _compared_terms(found: "Inquiry") -> "Table | None":
     return table
 
 
-def _table(*right: str, left: Sequence[str] = (), title: str = "", first: bool = False) -> "Table":
+def _table(*right: str, left: Sequence[str] = (), first: bool = False) -> "Table":
     """Columns of numbers to the right; those of words before them when `first`, else behind."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = [(name, "right") for name in right]
     words = [(name, "left") for name in left]
     for name, justify in [*words, *columns] if first else [*columns, *words]:

@@ -11,8 +11,9 @@ QUERY = "How often are life jackets inspected?"
 
 def test_search_explains_its_results(ferry: Footnote) -> None:
     """A table of stages, the matched terms, and what was left out, below the results."""
-    shown = ferry("search", QUERY, "-k", "3", "--explain").stdout
-    assert "score (rank) in each stage" in shown
+    shown = ferry("search", "inspected", "-k", "3", "--explain").stdout
+    assert "score (rank) in each stage\n" in shown
+    assert "what each term adds to the BM25 score\n" in shown  # in one line, however narrow the table is
     assert "inspect " in shown
     assert "candidates are results; left out: " in shown
     assert "score (rank)" not in ferry("search", QUERY, "-k", "3").stdout
