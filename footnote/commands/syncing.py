@@ -209,6 +209,8 @@ def _make_if_missing(settings: "Settings", name: str, embedder: "Embedder") -> N
         try:
             collections.open(name).close()
         except CollectionNotFound:
+            # Nor shall a service that refuses us: the collection would be bound to it.
+            embedder.embed_documents(["collection"])
             # Another process may make it at the same moment; then it is there, which is all we want.
             with suppress(CollectionExists):
                 collections.create(

@@ -75,6 +75,19 @@ def test_an_ingest_that_the_service_breaks_off_goes_on_later(footnote: Footnote,
     assert all(call.headers["authorization"] == f"Bearer {KEY}" for call in service.served.calls)
 
 
+def test_a_refusing_service_leaves_no_collection(footnote: Footnote, service: Service) -> None:
+    """What is made is bound to its embedder: wrong settings would stay with it when they are right again."""
+    (footnote.folder / "a.md").write_text("The pump starts at 40 bar.")
+    footnote.env["FOOTNOTE_RETRIEVAL__DIMENSIONS"] = "3"  # so that it need not be asked for
+    service.left = 0
+    assert "answered 503" in footnote("ingest", "a.md", code=1).stderr
+    assert footnote.json("status")["collections"] == []
+    service.left = 10
+    del footnote.env["FOOTNOTE_RETRIEVAL__DIMENSIONS"]
+    assert footnote("ingest", "a.md").stderr == ""
+    assert "40 bar" in footnote("search", "pump").stdout
+
+
 def test_what_only_reads_the_collection_asks_nothing(footnote: Footnote, service: Service) -> None:
     """Neither status nor doctor nor the list of editions; a search asks for its dimension and its query."""
     (footnote.folder / "a.md").write_text("The pump starts at 40 bar.")
