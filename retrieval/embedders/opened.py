@@ -61,10 +61,10 @@ def _mismatch(wanted: EmbedderInfo, found: EmbedderInfo) -> EmbedderMismatch:
         if getattr(wanted, name) != getattr(found, name)
     ]
     details = f" ({'; '.join(differing)})" if differing else ""
+    former = "set retrieval.model to the former" if found.name != wanted.name else "bring the former back"
     return EmbedderMismatch(
         f"the collection was embedded with {_called(wanted)}, but the model here is {_called(found)}, which differs in "
-        f"its {what}{details}: set retrieval.model to the former, "
-        "or `footnote reindex` the collection with the latter"
+        f"its {what}{details}: {former}, or `footnote reindex` the collection with the latter"
     )
 
 
