@@ -225,5 +225,5 @@ def _lines(report: "Report", info: "CollectionInfo") -> list[str]:
 
 
 def _described(one: "Edition") -> str:
-    tokens = ", token vectors" if one.token_code else ""
-    return f"{one.embedder.name}, {sizes(one.chunking)}{tokens}"
+    tokens = "token vectors" if one.token_code else "no token vectors"
+    return f"{one.embedder.name}, {sizes(one.chunking)}, {tokens}"

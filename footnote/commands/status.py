@@ -45,8 +45,8 @@ def status(
 
     if failed and source is not None:
         raise InvalidRequest("--failed lists sources and --source shows one: say one of the two")
-    settings = configuration(context).settings.retrieval
-    with closing(build_collections(settings)) as collections:
+    settings = configuration(context).settings
+    with closing(build_collections(settings.retrieval)) as collections:
         names = [collection] if collection else collections.names()
         if source is not None:
             _show_source(source, names, collections, json=json)
@@ -59,6 +59,8 @@ def status(
         _print_failures(found)
     elif found or not names:
         _print_table(found, where=where)
+        if settings.ingest.token_vectors:
+            _say_who_has_no_token_vectors(found)
     for entry in broken:
         typer.echo(f"error: {entry['error']}", err=True)
     if broken:
@@ -92,6 +94,7 @@ def _status(snapshot: "Snapshot") -> dict[str, Any]:
         "chunks": info.chunks,
         "model": info.embedder.name,
         "dimension": info.embedder.dimension,
+        "embedder": info.embedder.adapter,
         "token_code": info.edition.token_code,
         "edition": info.live,
         "editions": editions_as_json(info),
@@ -184,3 +187,14 @@ def _print_table(found: list[dict[str, Any]], *, where: str) -> None:
         made = entry["model"], entry["token_code"] or "none"
         table.add_row(entry["name"], *(f"{count:,}" for count in counts), *made, edition, entry["last_recorded_at"])
     console().print(table)
+
+
+def _say_who_has_no_token_vectors(found: list[dict[str, Any]]) -> None:
+    """Such collections are searched, by less than they could be; those of other embedders cannot have any."""
+    for entry in found:
+        if entry["embedder"] == "onnx" and not entry["token_code"] and entry["chunks"]:
+            typer.echo(
+                f"collection {entry['name']!r} keeps no token vectors, so late interaction does not rank it; "
+                f"`footnote reindex -c {entry['name']} --token-vectors` makes them",
+                err=True,
+            )

@@ -272,12 +272,14 @@ def test_token_vectors_are_kept_or_not(footnote: Footnote) -> None:
     report = footnote.json("reindex", "--no-token-vectors")
     assert (report["outcome"], [one["token_code"] for one in report["editions"]]) == ("switched", [code, ""])
     assert code in footnote("editions", "list").stdout
+    assert "`footnote reindex -c default --token-vectors` makes them" in footnote("status").stderr
     said = footnote("ingest", "a.txt").stderr
     assert "of context, no token vectors); `footnote reindex -c default` brings it to" in said
     assert f"of context, token vectors {code})" in said
     footnote.env["FOOTNOTE_INGEST__TOKEN_VECTORS"] = "false"
     assert footnote("ingest", "a.txt").stderr == ""
-    assert "edition 2 (all-MiniLM-L6-v2, 200 tokens + 32 of context) is live already" in footnote("reindex").stdout
+    assert footnote("status").stderr == ""
+    assert "of context, no token vectors) is live already" in footnote("reindex").stdout
     assert footnote.json("reindex", "--token-vectors")["edition"] == 1
     make_part_model(footnote.folder / "footnote-models", "odd", dimension=12)
     error = footnote("reindex", "--model", "odd", "--token-vectors", code=1).stderr
