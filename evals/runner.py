@@ -1,15 +1,15 @@
 """Retrieval evaluation: a test collection through the same chunker, embedder, store and retriever as any documents."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evals.bundle import Evaluation, check_place, results_folder, write_bundle
-from evals.datasets import read_dataset
-from evals.indexing import indexed
-from evals.measurement import DEPTH, measure
+from evals.datasets import Dataset, read_dataset
+from evals.indexing import Indexed, indexed
+from evals.measurement import DEPTH, ModeResult, measure
 from evals.metrics import library
 from ingest.events import OnEvent, ignore
 from ingest.settings import IngestSettings
@@ -90,26 +90,10 @@ def run(
     if out:
         check_place(out)
     dataset = read_dataset(folder, split=options.split, limit=options.limit)
-    results = []
     with indexed(dataset, retrieval=retrieval, ingest=ingest, work_path=work_path, on_event=on_event) as made:
         with made.store.snapshot() as snapshot:
             info = snapshot.info
-        reranker = build_reranker(made.settings)
-        for mode in dict.fromkeys(options.modes):
-            settings = made.settings.model_copy(update=dict(MODES[mode]))
-            second = reranker if settings.reranker != "none" else None
-            retriever = build_retriever(made.store, made.embedders, settings, reranker=second)
-            with made.store.snapshot() as snapshot:
-                measured = measure(
-                    mode,
-                    retriever,
-                    snapshot=snapshot,
-                    queries=dataset.queries,
-                    qrels=dataset.qrels,
-                    own=dataset.own_documents,
-                    explain=options.explain,
-                )
-            results.append(measured)
+        measured = tuple(_measure(made, dataset, options))
     evaluation = Evaluation(
         dataset=dataset.name,
         split=dataset.split,
@@ -121,7 +105,7 @@ def run(
         collection=made.collection,
         embedder=made.embedder,
         chunking=info.edition.chunking,
-        modes=tuple(results),
+        modes=measured,
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         problems=dataset.problems,
         keep=options.keep,
@@ -129,3 +113,22 @@ def run(
     bundle = out or results_folder(work_path, evaluation)
     index = write_bundle(evaluation, bundle)
     return Result(evaluation, index, bundle, reused=made.reused, index_seconds=made.seconds)
+
+
+def _measure(made: Indexed, dataset: Dataset, options: Options) -> Iterator[ModeResult]:
+    """Each mode once, in the order asked for; the reranker is loaded once for all of them."""
+    reranker = build_reranker(made.settings)
+    for mode in dict.fromkeys(options.modes):
+        settings = made.settings.model_copy(update=dict(MODES[mode]))
+        second = reranker if settings.reranker != "none" else None
+        retriever = build_retriever(made.store, made.embedders, settings, reranker=second)
+        with made.store.snapshot() as snapshot:
+            yield measure(
+                mode,
+                retriever,
+                snapshot=snapshot,
+                queries=dataset.queries,
+                qrels=dataset.qrels,
+                own=dataset.own_documents,
+                explain=options.explain,
+            )
