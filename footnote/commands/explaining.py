@@ -181,7 +181,7 @@ def _searches_table(found: "Inquiry") -> "Table | None":
     table = _table("its score", "its rank", "last candidate", "rank", left=("search", "best chunk"), first=True)
     for search in searches:
         rank = f"{search.rank:,}" if search.rank else f"> {search.depth:,}" if search.score else "[dim]-[/]"
-        last = _number(search.last_score), f"{search.candidates:,}"
+        last = _number(search.last_score), _rank(search.candidates or None)
         table.add_row(search.stage, search.chunk_id, _number(search.score), rank, *last)
     return table
 
