@@ -3,7 +3,8 @@
 import pytest
 from starlette.testclient import TestClient
 
-from api.schemas import MAX_EXPLAINED, SearchResponse
+from api.explanations import MAX_EXPLAINED
+from api.schemas import SearchResponse
 
 SEARCH = "/v1/collections/demo/search"
 
