@@ -44,7 +44,10 @@ class QueryTermResponse(_Response):
     """A term of the query, as lexical search counts it."""
 
     term: str = Field(description="As analysed, e.g. `inspect` for `inspections`.")
-    weight: float = Field(description="How often it is in the query.")
+    weight: float = Field(
+        description="How often it is in the query; the whole of an identifier counts `retrieval.identifier_weight` "
+        "times."
+    )
     chunks: int = Field(description="How many chunks of the collection hold it.")
     idf: float = Field(description="How rare it is, as BM25 counts it.")
 

@@ -46,7 +46,7 @@ class QueryTerm:
     term: str
     """As analysed, e.g. 'inspect' for 'inspections'."""
     weight: float
-    """How often it is in the query, or less for a term of feedback."""
+    """How often it is in the query; the whole of an identifier counts `identifier_weight` times."""
     chunks: int
     """How many chunks of the edition hold it."""
     idf: float

@@ -38,7 +38,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         list[str] | None,
         typer.Option("--mode", "-m", help="default, dense, lexical, rrf or convex; may be repeated. Default: all."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
+    split: Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many queries.")] = None,
     assignments: SetOption = None,
     keep: Annotated[

@@ -23,7 +23,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one for each option
     ] = None,
     metric: Annotated[str, typer.Option(help="What to gain in: nDCG@10, recall@10, ...")] = "nDCG@10",
     budget: Annotated[int, typer.Option(min=2, help="Settings to try.")] = 60,
-    split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv to part in two halves.")] = "test",
+    split: Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv to part in two halves.")] = "test",
     tune_split: Annotated[str | None, typer.Option(help="Choose on all queries of this split instead.")] = None,
     report_split: Annotated[str | None, typer.Option(help="And judge on all queries of this one.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation among the tuning queries.")] = 5,
