@@ -43,6 +43,15 @@ def convex(
     return ranked(fused)
 
 
+def with_zeros(ranking: Sequence[Hit], other: Sequence[Hit]) -> list[Hit]:
+    """A ranking that holds all that scores above 0, followed at 0 by what only the other one holds.
+
+    Normalised so, one hit among a hundred stands out. By itself it would be its own mean, and say nothing.
+    """
+    held = {hit.chunk_id for hit in ranking}
+    return [*ranking, *(Hit(hit.chunk_id, 0.0) for hit in other if hit.chunk_id not in held)]
+
+
 def blend(ranking: Sequence[Hit], signals: Sequence[tuple[float, Sequence[float]]]) -> list[Hit]:
     """Rank the first hits of a ranking anew, by their own scores and by others.
 

@@ -53,14 +53,14 @@ class Ranker:
         rankings = self._search(view, vector, terms, depth=depth, filter=filter, trace=trace)
         late = self._late if late_interaction.comparing(embedder, info.edition) else None
         signals = _Signals(late, view, text, self._settings, chunks, trace)
-        hits = self._combined(rankings, signals, trace)
+        hits = self._combined(rankings, depth, signals, trace)
         if "dense" in rankings and self._settings.mode == "hybrid" and self._settings.feedback_weight > 0.0:
             with trace.stage("feedback"):
                 first = [hit.chunk_id for hit in hits[: self._settings.feedback_chunks]]
                 moved = feedback.rocchio(vector, view.vectors(first), weight=self._settings.feedback_weight)
                 rankings["dense"] = view.search_dense(moved, k=depth, filter=filter)
                 trace.ranked("feedback", rankings["dense"])
-            hits = self._combined(rankings, signals, trace)
+            hits = self._combined(rankings, depth, signals, trace)
         if self._settings.neighbour_weight > 0.0:
             with trace.stage("neighbours"):
                 near = {hit.chunk_id: adjacent_ids(hit.chunk_id) for hit in hits}
@@ -102,20 +102,24 @@ class Ranker:
                 trace.ranked("dense", rankings["dense"])
         return rankings
 
-    def _combined(self, rankings: Mapping[str, Sequence[Hit]], signals: "_Signals", trace: Trace) -> list[Hit]:
+    def _combined(
+        self, rankings: Mapping[str, Sequence[Hit]], depth: int, signals: "_Signals", trace: Trace
+    ) -> list[Hit]:
         with trace.stage("fuse"):
-            hits = self._fuse(rankings)
+            hits = self._fuse(rankings, depth)
             trace.ranked("fused", hits)
         return signals.blend(hits)
 
-    def _fuse(self, rankings: Mapping[str, Sequence[Hit]]) -> list[Hit]:
+    def _fuse(self, rankings: Mapping[str, Sequence[Hit]], depth: int) -> list[Hit]:
         if len(rankings) == 1:
             return list(*rankings.values())
         if self._settings.fusion == "rrf":
             return fusion.rrf([*rankings.values()], rank_constant=self._settings.rank_constant)
-        share = {"dense": self._settings.dense_weight, "lexical": 1.0 - self._settings.dense_weight}
-        weights = [share[stage] for stage in rankings]
-        return fusion.convex([*rankings.values()], weights, normalization=self._settings.normalization)
+        dense, lexical = rankings["dense"], rankings["lexical"]
+        if len(lexical) < depth:  # it has found all that hold a term; the others are known to score 0
+            lexical = fusion.with_zeros(lexical, dense)
+        weights = [1.0 - self._settings.dense_weight, self._settings.dense_weight]
+        return fusion.convex([lexical, dense], weights, normalization=self._settings.normalization)
 
 
 class Chunks:

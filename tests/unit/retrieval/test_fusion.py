@@ -86,3 +86,8 @@ def test_what_is_not_blended_follows_at_its_distance() -> None:
     blended = fusion.blend(hits, [(0.35, [1.0, 2.0, 3.0])])
     assert [hit.chunk_id for hit in blended] == ["c", "b", "a", "d"]
     assert blended[2].score - blended[3].score == pytest.approx(0.05)
+
+
+def test_what_is_known_to_score_nothing_is_added_at_zero() -> None:
+    """Behind the hits, in the order of the other ranking, each once."""
+    assert fusion.with_zeros(LEXICAL, DENSE) == [*LEXICAL, Hit("a", 0.0), Hit("b", 0.0)]

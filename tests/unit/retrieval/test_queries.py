@@ -155,7 +155,7 @@ def test_condensation_finds_what_follow_ups_mean(embedder: Embedder) -> None:
         for k in (1, 3)
     }
     assert recall["condensed", 1] >= recall["raw", 1] + 0.25
-    assert recall["condensed", 3] >= recall["raw", 3] + 0.1
+    assert recall["condensed", 3] >= recall["raw", 3] + 0.05
     assert recall["condensed", 3] >= 0.95
     worse = [
         q for q, (c, gold) in zip(FOLLOW_UPS, condensed, strict=True) if found(q.query, gold, 3) > found(c, gold, 3)

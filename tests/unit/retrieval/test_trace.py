@@ -118,8 +118,12 @@ def test_the_fused_score_can_be_computed_again(store: VectorStore, query: str, f
     """From the rankings that the explanation tells of, by the formula that is documented."""
     _, explanation = explained(store, query, {"fusion": fused_by})
     told = rankings(explanation)
-    parts = [told["lexical"], told["feedback"]]
-    again = fusion.rrf(parts) if fused_by == "rrf" else fusion.convex(parts, [0.5, 0.5], normalization="z-score")
+    lexical, dense = told["lexical"], told["feedback"]
+    if fused_by == "rrf":
+        again = fusion.rrf([lexical, dense])
+    else:
+        padded = fusion.with_zeros(lexical, dense)
+        again = fusion.convex([padded, dense], [0.5, 0.5], normalization="z-score")
     assert again == told["fused"]
 
 
