@@ -5,6 +5,7 @@ a plan that loses or invents an identifier or a number is thrown away, and the r
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 
@@ -17,6 +18,8 @@ from retrieval.errors import ChatModelError
 from retrieval.ports import QueryPlanner
 from retrieval.queries.identifiers import identifiers, is_identifier
 from retrieval.records import QueryPlan, Turn
+
+_log = logging.getLogger(__name__)
 
 MAX_TURNS = 10
 MAX_TURN_CHARACTERS = 600
@@ -53,7 +56,11 @@ class ModelPlanner:
         try:
             written = self._completion(_messages(query, history), query)
         except ChatModelError as exc:
-            return _noted(ruled, f"the query was planned by rules, not by {self._model.name}: {exc}")
+            # Notes go to callers, whom addresses and what servers say do not concern.
+            _log.warning("no plan: %s", exc)
+            return _noted(
+                ruled, f"the query was planned by rules, not by {self._model.name}: it failed; the log has the reason"
+            )
         reply = parse(written)
         problem = "it wrote no plan in JSON" if reply is None else _problem(reply, query, history)
         if reply is None or problem:

@@ -1,5 +1,6 @@
 """The path of one query: plan, rank, rerank, thin out, fetch. `retrieval.ranking` has the stages that rank."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -15,6 +16,7 @@ from retrieval.trace import Trace
 
 MAX_K = 1_000
 MAX_QUERY_CHARACTERS = 10_000
+_log = logging.getLogger(__name__)
 _GREATEST_SCORE = 3.5e38  # a 32-bit float's
 
 
@@ -114,7 +116,9 @@ class Retriever:
         except RerankerError as exc:
             if self.settings.rerank_required:
                 raise
-            trace.notes.append(f"not reranked: {exc}")
+            # Notes go to callers, whom addresses and what servers say do not concern.
+            _log.warning("not reranked: %s", exc)
+            trace.notes.append(f"not reranked: {self._reranker.name!r} failed; the log has the reason")
             return hits
         trace.ranked("rerank", fusion.ranked(dict(zip(head, scores, strict=True))))
         blended = fusion.blend(hits, [(self.settings.rerank_weight, scores)])

@@ -89,8 +89,8 @@ def test_a_plan_is_found_in_what_is_written_around_it(written: str) -> None:
         (_json("q", *"abcde"), "no plan in JSON"),
         (_json("When " * 1000), "much longer"),
         (_json("When was it built?", "When?", "x" * 5000), "much longer"),
-        (ChatModelUnavailable("planner is down; try again"), "planner is down; try again"),
-        (ChatModelError("planner answered 400"), "planner answered 400"),
+        (ChatModelUnavailable("planner is down; try again"), "it failed; the log has the reason"),
+        (ChatModelError("planner answered 400"), "it failed; the log has the reason"),
     ],
 )
 def test_without_a_plan_of_the_model_the_rules_plan(written: str | Exception, why: str) -> None:
@@ -99,6 +99,13 @@ def test_without_a_plan_of_the_model_the_rules_plan(written: str | Exception, wh
     assert (plan.query, plan.planner) == ("When was it built? (MV Fulmar)", "rules")
     assert plan.note.startswith("the query was planned by rules, not by planner: ")
     assert why in plan.note
+
+
+def test_why_a_model_failed_is_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller of the API is told neither addresses nor what other servers say."""
+    plan = _plan(ChatModelError("http://10.0.0.7 answered 400"), "When was it built?")
+    assert "10.0.0.7" in caplog.text
+    assert "10.0.0.7" not in plan.note
 
 
 @pytest.mark.parametrize(

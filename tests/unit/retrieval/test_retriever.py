@@ -1,6 +1,6 @@
 """The path of one query, over the memory store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,9 @@ import pytest
 
 from retrieval import feedback, filters
 from retrieval.build import build_collections, build_embedders
-from retrieval.errors import EmbedderMismatch, InvalidQuery, UnknownField
-from retrieval.ports import VectorStore
+from retrieval.errors import EmbedderMismatch, InvalidQuery, RerankerUnavailable, UnknownField
+from retrieval.ports import SearchView, VectorStore
+from retrieval.records import StoredChunk
 from retrieval.retriever import Retriever
 from retrieval.settings import RetrievalSettings
 from tests.corpus import replacement
@@ -101,3 +102,22 @@ def test_rocchio_moves_towards_the_centroid() -> None:
     np.testing.assert_allclose(feedback.rocchio(query, centroid, weight=0.5), [2**-0.5, 2**-0.5], rtol=1e-6)
     np.testing.assert_array_equal(feedback.rocchio(query, centroid, weight=0.0), query)
     np.testing.assert_array_equal(feedback.rocchio(query, centroid[:0], weight=0.5), query)
+
+
+class Down:
+    """A reranker whose server is not there."""
+
+    name = "down"
+
+    def rerank(self, query: str, chunks: Sequence[StoredChunk], *, snapshot: SearchView) -> list[float]:
+        """Never."""
+        raise RerankerUnavailable("http://10.0.0.7 cannot be reached")
+
+
+def test_why_there_was_no_reranking_is_for_the_log(store: VectorStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller of the API is told neither addresses nor what other servers say; who runs the server has to know."""
+    settings = RetrievalSettings(rerank_required=False)
+    opened = Retriever(store, build_embedders(settings, FakeEmbedder()), settings, reranker=Down())
+    found = opened.retrieve("leave")
+    assert found.notes == ("not reranked: 'down' failed; the log has the reason",)
+    assert "http://10.0.0.7 cannot be reached" in caplog.text
