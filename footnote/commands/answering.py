@@ -76,6 +76,8 @@ def search(
     for rank, scored in enumerate(found.chunks, start=1):
         _print_result(rank, scored)
     print_stages(found)
+    for note in found.notes:
+        console(stderr=True).print(note, markup=False, highlight=False)
     if not found.chunks:
         console(stderr=True).print("nothing found")
 

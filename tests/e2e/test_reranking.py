@@ -63,6 +63,10 @@ def test_a_server_that_is_down_fails_the_query_or_not(pumps: Footnote) -> None:
     pumps.env |= {RERANKER: "http", "FOOTNOTE_RETRIEVAL__RERANK_URL": "http://127.0.0.1:9"}
     assert "127.0.0.1:9 cannot be reached" in " ".join(pumps("search", QUERY, code=1).stderr.split())
     assert _found(pumps, rerank_required="false")[0] == "b"
+    pumps.env["FOOTNOTE_RETRIEVAL__RERANK_REQUIRED"] = "false"
+    said = " ".join(pumps("search", QUERY).stderr.split())
+    assert "127.0.0.1:9 cannot be reached" in said
+    assert "not reranked: 'http:tei' failed" in said
 
 
 def test_a_missing_setting_is_named(pumps: Footnote) -> None:
