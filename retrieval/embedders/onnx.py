@@ -25,6 +25,9 @@ from retrieval.errors import EmbedderError
 from retrieval.ports import Vectors
 from retrieval.records import EmbedderInfo
 
+RECENT = 32
+"""Queries whose token vectors are remembered: as many as may be on their way at a time, some 40 kB each."""
+
 _WORD = re.compile(r"\S+")
 
 
@@ -56,6 +59,8 @@ class OnnxEmbedder:
         self._lock = threading.Lock()
         self._tokenizer = FastTokenizer(lambda: read(TOKENIZER), window=manifest.window)
         self._session: Any = None
+        self._recent: dict[str, Vectors] = {}
+        """Token vectors of the last queries, oldest first."""
         self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> tuple[Manifest, EmbedderInfo, int, dict[str, bytes]]:
@@ -76,6 +81,8 @@ class OnnxEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimension). A text's vector does not depend on the other texts, nor on `threads`."""
+        if len(texts) == 1:  # the usual case, in which token vectors are likely to be asked for next
+            return self._run_query(texts[0])[0][np.newaxis]
         return self._embed(self._manifest.query_prefix, texts)
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
@@ -115,7 +122,10 @@ class OnnxEmbedder:
         """
         prefix = self._manifest.query_prefix
         ids, spans = self._tokenizer.ids_and_spans(prefix + query)
-        tokens = self._load().run(["token_embeddings"], {"input_ids": ids[np.newaxis]})[0][0]
+        with self._lock:
+            tokens = self._recent.get(query)
+        if tokens is None:
+            tokens = self._run_query(query)[1]
         words = [(match.start(), match.end(), weights(match[0])) for match in _WORD.finditer(query)]
         heavy = np.array([_weight(start - len(prefix), words) for start, _ in spans], dtype=np.float32)
         worded = self._tokenizer.is_word(ids)
@@ -125,6 +135,20 @@ class OnnxEmbedder:
         if not len(held):
             return np.zeros(len(codes), dtype=np.float32)
         return maxsim.scores(tokens[held], heavy[held], codes)
+
+    def _run_query(self, query: str) -> tuple[Vectors, Vectors]:
+        """The vector of a query, shape (dimension,), and those of its tokens, shape (tokens, dimension).
+
+        One run gives both, and who ranks asks for the one first and then for the others: the last few are remembered.
+        """
+        ids = self._tokenizer.ids(self._manifest.query_prefix + query)
+        outputs = ["sentence_embedding", "token_embeddings"]
+        vector, tokens = self._load().run(outputs, {"input_ids": ids[np.newaxis]})
+        with self._lock:
+            self._recent[query] = tokens[0]
+            while len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        return (vector[0] / np.linalg.norm(vector[0])).astype(np.float32), tokens[0]
 
     def _embed(self, prefix: str, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self._manifest.dimension), dtype=np.float32)
