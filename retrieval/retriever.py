@@ -106,7 +106,7 @@ class Retriever:
 
     def _reranked(self, view: SearchView, query: str, hits: list[Hit], chunks: Chunks, trace: Trace) -> list[Hit]:
         """The first of the hits in the order of the reranker, when there is one."""
-        if self._reranker is None or not hits:
+        if self._reranker is None or not hits or self.settings.rerank_weight == 0.0:
             return hits
         head = [hit.chunk_id for hit in hits[: self.settings.rerank_candidates]]
         try:

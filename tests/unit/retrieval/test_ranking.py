@@ -278,6 +278,13 @@ def test_a_reranker_is_not_asked_about_nothing() -> None:
     assert reranker.asked == []
 
 
+def test_a_reranker_whose_score_does_not_count_is_not_asked() -> None:
+    """It would cost its time, or its money, for nothing."""
+    reranker = Scores(error=RerankerUnavailable("away"))
+    assert retrieve(opened(TEXTS), "the pump", reranker=reranker, rerank_weight=0.0).chunks
+    assert reranker.asked == []
+
+
 def test_copies_go_after_reranking() -> None:
     """The copy that the reranker prefers is the one that stays."""
     store = opened({"a": ["The pump."], "b": ["the  pump."], "c": ["A seal."]})
