@@ -183,7 +183,7 @@ def test_a_suite_keeps_a_worse_edition_from_going_live(own: Footnote) -> None:
     suite = write_suite(own.folder / "suite")
     done = own("reindex", "--model", "poor", "--suite", suite, code=6)
     assert "nDCG@10 100.0 in edition 1" in done.stderr
-    assert "edition 2 (poor, 200 tokens + 32 of context) is worse than edition 1, which stays live" in done.stdout
+    assert "edition 2 (poor, 200 tokens + 32 of context, no token vectors) is worse than edition 1" in done.stdout
     assert "footnote editions drop 2 -c default" in done.stdout
     assert live(own) == 1
     scores = [own.json("eval", "suite", "--suite", suite, "--edition", n)["metrics"]["nDCG@10"] for n in ("1", "2")]
