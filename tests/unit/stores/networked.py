@@ -1,7 +1,7 @@
 """A PostgreSQL as it is on a network: passwords over TCP, and TLS by way of a proxy."""
 
 import os
-import select
+import selectors
 import socket
 import ssl
 import subprocess
@@ -72,9 +72,11 @@ class TlsProxy:
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as backend:
             client.recv(8)  # the question whether there is TLS
             client.sendall(b"S")
-            with self._context.wrap_socket(client, server_side=True) as secure:
+            with self._context.wrap_socket(client, server_side=True) as secure, selectors.DefaultSelector() as selector:
+                selector.register(secure, selectors.EVENT_READ)
+                selector.register(backend, selectors.EVENT_READ)
                 while True:
-                    ready, _, _ = select.select([secure, backend], [], [])
+                    ready = [key.fileobj for key, _ in selector.select()]  # select.select() takes no number above 1,023
                     for source, sink in ((secure, backend), (backend, secure)):
                         if source in ready:
                             if not (data := source.recv(65536)):
