@@ -107,9 +107,8 @@ class OnnxEmbedder:
             vector, tokens = session.run(["sentence_embedding", "token_embeddings"], {"input_ids": ids[np.newaxis]})
             vectors[row] = vector[0] / np.linalg.norm(vector[0])
             worded = self._tokenizer.is_word(ids)
-            held = (
-                np.flatnonzero(worded) if worded.any() else np.arange(len(ids))
-            )  # signs alone are better than nothing
+            # A text of signs alone has no word pieces: then it is known by the signs.
+            held = np.flatnonzero(worded) if worded.any() else np.arange(len(ids))
             codes[row] = maxsim.encode(tokens[0][held], ids[held])
 
         self._each(embed_one, texts)
